@@ -1,0 +1,1 @@
+"""Ground floor: errors, specs, YAML, registries, kernels, action counts. Knows nothing above it."""

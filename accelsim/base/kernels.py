@@ -1,0 +1,217 @@
+"""The one decorator for numba code.
+
+`@kernel` differs from `numba.njit(cache=True)` in what users feel:
+
+- numba is imported, and the function compiled, on the first call: `accelsim --help` pays nothing.
+- numba's own cache looks only at the file of the function itself; after an edit of a callee in
+  another file it silently runs the old machine code. Ours lives in a directory named by a hash
+  of *all* kernel sources and of numba's version, so an edit anywhere starts a fresh cache.
+- where no cache directory can be written, kernels are compiled without a cache instead of failing.
+
+Rules for kernels: arrays and integers in, arrays and integers out; timing constants are
+arguments, never globals; a kernel calls other kernels by their bare imported name.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import sys
+import threading
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_REGISTRY: list[Kernel] = []
+_LOCK = threading.RLock()
+_ON_COMPILE: list[Callable[[str], None]] = []
+_KEEP_OLD_CACHES = 3
+
+Signature = tuple[Any, ...]
+
+
+class Kernel:
+    """A function that becomes machine code on its first call; see the module's text."""
+
+    def __init__(self, py_func: Callable[..., Any], options: dict[str, Any]) -> None:
+        functools.update_wrapper(self, py_func)
+        self.py_func = py_func
+        self.options = options
+        self.example: Callable[[], Signature] | None = None
+        self._compiled: Callable[..., Any] | None = None
+        _REGISTRY.append(self)
+
+    def __call__(self, *args: Any) -> Any:
+        compiled = self._compiled
+        if compiled is None:
+            compiled = self.compiled()
+        return compiled(*args)
+
+    def warms_up_with(self, example: Callable[[], Signature]) -> Callable[[], Signature]:
+        """Decorator: `example()` gives small arguments with which `accelsim warmup` compiles this."""
+        self.example = example
+        return example
+
+    def compiled(self) -> Callable[..., Any]:
+        """The numba dispatcher (or the plain function under NUMBA_DISABLE_JIT=1)."""
+        with _LOCK:
+            if self._compiled is None:
+                self._compiled = _materialise(self)
+            return self._compiled
+
+
+def kernel(py_func: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Mark a function as a numba kernel. Options are numba's (`parallel`, `fastmath`, `inline`)."""
+    if py_func is None:
+        return lambda f: Kernel(f, options)
+    return Kernel(py_func, options)
+
+
+def on_compile(callback: Callable[[str], None]) -> None:
+    """Call `callback(message)` once, before the first compilation into an empty cache."""
+    _ON_COMPILE.append(callback)
+
+
+def _materialise(target: Kernel) -> Callable[..., Any]:
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return target.py_func
+    import numba
+
+    directory = _prepare_cache(numba)
+    source = target.py_func
+    # A kernel's callees must be dispatchers when numba types it, so its globals are a copy
+    # in which every Kernel has been replaced by its dispatcher.
+    namespace = dict(source.__globals__)
+    for name in _all_names(source.__code__):
+        value = namespace.get(name)
+        if isinstance(value, Kernel):
+            namespace[name] = value.compiled()
+    clone = types.FunctionType(source.__code__, namespace, source.__name__, source.__defaults__, source.__closure__)
+    functools.update_wrapper(clone, source)
+    del clone.__wrapped__
+    return numba.njit(cache=directory is not None, **target.options)(clone)
+
+
+def _all_names(code: types.CodeType) -> set[str]:
+    names = set(code.co_names)
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            names |= _all_names(const)
+    return names
+
+
+@functools.lru_cache(maxsize=1)
+def source_hash() -> str:
+    """A hash of every source file that can reach machine code, and of numba's and Python's version."""
+    import numba
+
+    digest = hashlib.blake2b(digest_size=10)
+    digest.update(f"{numba.__version__} {sys.version_info[:3]} {numba.config.CPU_NAME}".encode())
+    package = Path(__file__).resolve().parent.parent
+    for path in sorted(kernel_sources()):
+        digest.update(str(path.relative_to(package)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def kernel_sources() -> set[Path]:
+    """The files that define kernels, and all accelsim files that these import (a constant may hide there)."""
+    package = Path(__file__).resolve().parent.parent
+    found: set[Path] = set()
+    queue = [p for p in package.rglob("*.py") if b"@kernel" in p.read_bytes()]
+    while queue:
+        path = queue.pop()
+        if path in found:
+            continue
+        found.add(path)
+        queue.extend(_local_imports(path, package))
+    return found
+
+
+_IMPORT = re.compile(rb"^\s*from\s+(accelsim[\w.]*)\s+import\s+(\([^)]*\)|[^\n]*)|^\s*import\s+(accelsim[\w.]*)", re.MULTILINE)
+
+
+def _local_imports(path: Path, package: Path) -> list[Path]:
+    hits = []
+    for module, names, plain in _IMPORT.findall(path.read_bytes()):
+        stems = [(module or plain).decode()]
+        stems += [f"{stems[0]}.{name.decode()}" for name in re.findall(rb"\w+", names)]
+        for stem in stems:
+            base = package.parent.joinpath(*stem.split("."))
+            hits += [c for c in (base.with_suffix(".py"), base / "__init__.py") if c.is_file()]
+    return hits
+
+
+def cache_root() -> Path:
+    """Where kernels are cached: $ACCELSIM_CACHE_DIR, or the user's cache directory."""
+    explicit = os.environ.get("ACCELSIM_CACHE_DIR")
+    if explicit:
+        return Path(explicit)
+    xdg = os.environ.get("XDG_CACHE_HOME")
+    return (Path(xdg) if xdg else Path.home() / ".cache") / "accelsim"
+
+
+@functools.lru_cache(maxsize=1)
+def _prepare_cache(numba: Any) -> Path | None:
+    """Point numba at our own cache directory; None if none can be written."""
+    try:
+        root = cache_root() / "kernels"
+        directory = root / source_hash()
+        fresh = not directory.exists()
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / f".probe-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except (OSError, RuntimeError):
+        _announce("compiling kernels (no cache directory can be written, so this happens in every process)")
+        return None
+    if fresh:
+        _announce(f"compiling kernels, once after an install or an edit (cached in {directory})")
+        _prune(root, keep=directory)
+    numba.config.CACHE_DIR = str(directory)
+    return directory
+
+
+def _announce(message: str) -> None:
+    for callback in _ON_COMPILE:
+        callback(message)
+
+
+def _prune(root: Path, keep: Path) -> None:
+    """Delete all but the newest few old caches, so that upgrades do not fill the disk."""
+    import shutil
+
+    others = [d for d in root.iterdir() if d.is_dir() and d != keep]
+    others.sort(key=lambda d: d.stat().st_mtime, reverse=True)
+    for directory in others[_KEEP_OLD_CACHES:]:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def registered() -> list[Kernel]:
+    """All kernels of the modules imported so far."""
+    return list(_REGISTRY)
+
+
+def warmup(progress: Callable[[str], None] | None = None) -> int:
+    """Compile every kernel of accelsim that has an example; returns how many were called."""
+    import importlib
+    import pkgutil
+
+    import accelsim
+
+    wanted = {p.resolve() for p in kernel_sources()}
+    for module in pkgutil.walk_packages(accelsim.__path__, "accelsim."):
+        spec = module.module_finder.find_spec(module.name, None)  # type: ignore[call-arg]
+        if spec and spec.origin and Path(spec.origin).resolve() in wanted:
+            importlib.import_module(module.name)
+    done = 0
+    for item in registered():
+        if item.example is not None and item.__module__.startswith("accelsim."):
+            if progress is not None:
+                progress(f"{item.__module__}.{item.__name__}")
+            item(*item.example())
+            done += 1
+    return done

@@ -1,0 +1,112 @@
+"""Specs: what a user writes, declared once, checked before the first cycle, frozen afterwards."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import pydantic
+
+from accelsim.base.errors import ConfigError, nearest
+from accelsim.base.yamlio import Document, KeyPath, dotted
+
+S = TypeVar("S", bound="Spec")
+
+
+class Spec(pydantic.BaseModel):
+    """Base of all specs: no unknown keys, no coercion between text and numbers, immutable."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def build(model: type[S], document: Document, path: KeyPath = (), data: Any = None) -> S:
+    """Validate `document.data` at `path` (or `data`, which stands there) as `model`.
+
+    Raises
+    ------
+    ConfigError
+        One message that lists every fault with file, line, key, what it must be and what it is.
+    """
+    value = _at(document.data, path) if data is None else data
+    if not isinstance(value, dict):
+        raise ConfigError(f"must be a mapping, got {_short(value)}", document.where(path))
+    try:
+        return model.model_validate(value)
+    except pydantic.ValidationError as error:
+        raise ConfigError("\n".join(_explain(model, document, path, e) for e in error.errors())) from None
+
+
+def _at(data: Any, path: KeyPath) -> Any:
+    for part in path:
+        data = data[part]
+    return data
+
+
+_SAYS = {
+    "missing": "is required but missing",
+    "int_type": "must be an integer",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "none_required": "must be empty",
+}
+
+
+def _explain(model: type[Spec], document: Document, prefix: KeyPath, error: Any) -> str:
+    loc: KeyPath = tuple(p for p in error["loc"] if not _is_union_tag(p))
+    path = (*prefix, *loc)
+    where = document.where(path)
+    if where.find(dotted(path)) < 0:
+        where += f": {dotted(path)}"
+    kind, ctx, got = error["type"], error.get("ctx", {}), error.get("input")
+    if kind == "extra_forbidden":
+        known = _keys_at(model, loc[:-1])
+        close = nearest(str(loc[-1]), known)
+        hint = f"did you mean {' or '.join(close)}?" if close else "known keys: " + ", ".join(known)
+        return f"{where}: unknown key; {hint}"
+    if kind == "missing":
+        return f"{document.where(path[:-1])}: key {loc[-1]!r} is required but missing"
+    if kind in ("greater_than_equal", "greater_than", "less_than_equal", "less_than"):
+        sign = {"greater_than_equal": ">=", "greater_than": ">", "less_than_equal": "<=", "less_than": "<"}[kind]
+        limit = next(iter(ctx.values()))
+        return f"{where}: must be {sign} {limit}, got {_short(got)}"
+    if kind in ("literal_error", "enum"):
+        return f"{where}: must be one of {ctx.get('expected')}, got {_short(got)}"
+    if kind == "value_error":
+        return f"{where}: {ctx['error']}"
+    text = _SAYS.get(kind, error["msg"][0].lower() + error["msg"][1:])
+    return f"{where}: {text}, got {_short(got)}"
+
+
+def _is_union_tag(part: Any) -> bool:
+    # pydantic puts the branch of a union ("int", "list[int]", "function-after[...]") into the location
+    return isinstance(part, str) and (part in ("int", "float", "str", "bool", "none") or "[" in part)
+
+
+def _keys_at(model: Any, path: KeyPath) -> list[str]:
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            return []
+        model = _model_in(field.annotation)
+    fields = getattr(model, "model_fields", {})
+    return [f.alias or name for name, f in fields.items()]
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        return annotation
+    for arg in getattr(annotation, "__args__", ()):
+        found = _model_in(arg)
+        if found is not None:
+            return found
+    return None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

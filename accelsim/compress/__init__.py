@@ -1,0 +1,1 @@
+"""The compression front end: recipes that turn a network's tensors into a trace."""

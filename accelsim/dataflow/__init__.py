@@ -1,0 +1,1 @@
+"""OS, WS, IS and RS as pure functions from a shape and an array to folds and cycles."""

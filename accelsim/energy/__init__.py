@@ -1,0 +1,1 @@
+"""Action counts times cost tables; never cycles."""

@@ -1,0 +1,1 @@
+"""Compute engines: base.py, and one file for each kind."""

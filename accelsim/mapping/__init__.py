@@ -1,0 +1,1 @@
+"""Tile sizes, loop order and spatial assignment: searched or pinned."""

@@ -1,0 +1,1 @@
+"""DRAM and on-chip buffers."""

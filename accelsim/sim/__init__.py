@@ -1,0 +1,1 @@
+"""Clock, processes and channels: the only room that imports simpy."""

@@ -1,0 +1,1 @@
+"""From YAML to a machine, and from a trace to a result."""
