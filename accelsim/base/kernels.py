@@ -90,9 +90,9 @@ def _materialise(target: Kernel) -> Callable[..., Any]:
         if isinstance(value, Kernel):
             namespace[name] = value.compiled()
     clone = types.FunctionType(source.__code__, namespace, source.__name__, source.__defaults__, source.__closure__)
-    functools.update_wrapper(clone, source)
-    del clone.__wrapped__
-    return numba.njit(cache=directory is not None, **target.options)(clone)
+    clone.__module__, clone.__qualname__, clone.__doc__ = source.__module__, source.__qualname__, source.__doc__
+    compiled: Callable[..., Any] = numba.njit(cache=directory is not None, **target.options)(clone)
+    return compiled
 
 
 def _all_names(code: types.CodeType) -> set[str]:
@@ -131,7 +131,9 @@ def kernel_sources() -> set[Path]:
     return found
 
 
-_IMPORT = re.compile(rb"^\s*from\s+(accelsim[\w.]*)\s+import\s+(\([^)]*\)|[^\n]*)|^\s*import\s+(accelsim[\w.]*)", re.MULTILINE)
+_IMPORT = re.compile(
+    rb"^\s*from\s+(accelsim[\w.]*)\s+import\s+(\([^)]*\)|[^\n]*)|^\s*import\s+(accelsim[\w.]*)", re.MULTILINE
+)
 
 
 def _local_imports(path: Path, package: Path) -> list[Path]:
@@ -209,9 +211,9 @@ def warmup(progress: Callable[[str], None] | None = None) -> int:
             importlib.import_module(module.name)
     done = 0
     for item in registered():
-        if item.example is not None and item.__module__.startswith("accelsim."):
+        if item.example is not None and item.py_func.__module__.startswith("accelsim."):
             if progress is not None:
-                progress(f"{item.__module__}.{item.__name__}")
+                progress(f"{item.py_func.__module__}.{item.py_func.__name__}")
             item(*item.example())
             done += 1
     return done

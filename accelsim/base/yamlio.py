@@ -117,15 +117,17 @@ def _check_events(text: str, name: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=CCoreLoader):
         if isinstance(event, yaml.AliasEvent):
-            where = f"{name}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
-            raise ConfigError(f"YAML aliases (*{event.anchor}) are not allowed here; write the value out", where)
+            raise ConfigError(f"YAML aliases (*{event.anchor}) are not allowed here; write the value out", _place(name, event))
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                where = f"{name}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
-                raise ConfigError(f"nested more than {MAX_DEPTH} levels deep", where)
+                raise ConfigError(f"nested more than {MAX_DEPTH} levels deep", _place(name, event))
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+
+
+def _place(name: str, event: Any) -> str:
+    return f"{name}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
 
 
 def _collect_marks(node: Any, path: KeyPath, name: str, marks: dict[KeyPath, Mark]) -> None:

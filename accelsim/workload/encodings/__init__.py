@@ -1,0 +1,1 @@
+"""Storage formats of operands: one file each, registered by name."""
