@@ -117,7 +117,8 @@ def _check_events(text: str, name: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=CCoreLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise ConfigError(f"YAML aliases (*{event.anchor}) are not allowed here; write the value out", _place(name, event))
+            what = f"YAML aliases (*{event.anchor}) are not allowed here; write the value out"
+            raise ConfigError(what, _place(name, event))
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
