@@ -7,12 +7,13 @@ Tensors are (N, C, H, W) for images and (N, ..., features) for sequences.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
 from accelsim.base.errors import ConfigError
 from accelsim.base.registry import Registry
+from accelsim.workload.fields import limited, rules_of
 from accelsim.workload.shapes import ConvShape, Dims, GemmShape, RecurrentShape, VectorShape, WorkShape
 
 OPS: Registry[type[Op]] = Registry("operator", "accelsim.workload")
@@ -20,11 +21,23 @@ OPS: Registry[type[Op]] = Registry("operator", "accelsim.workload")
 
 @dataclass(frozen=True)
 class Op:
-    """Base of all operators; the defaults fit a view (no work, no parameters, shape unchanged)."""
+    """Base of all operators; the defaults fit a view (no work, no parameters, shape unchanged).
+
+    Raises
+    ------
+    ConfigError
+        If a field does not hold what it may hold (see `fields.limited`).
+    """
 
     kind: ClassVar[str] = ""
     inputs_min: ClassVar[int] = 1
     inputs_max: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        for name, rule in rules_of(type(self)).items():
+            value = getattr(self, name)
+            if not rule.accepts(value):
+                raise ConfigError(f"{self.kind}: {name} must be {rule.text}, got {value!r}")
 
     def output(self, ins: list[Dims]) -> Dims:
         """Shape of the result, from the shapes of the inputs; ConfigError if they do not fit."""
@@ -49,11 +62,18 @@ def _image(ins: list[Dims], kind: str) -> Dims:
     return ins[0]
 
 
+def _axis(axis: int, dims: Dims) -> int:
+    if not -len(dims) <= axis < len(dims):
+        raise ConfigError(f"there is no axis {axis} in {dims}")
+    return axis % len(dims)
+
+
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
 
 
 Pad = int | str | tuple[int, int] | tuple[int, int, int, int]
+PADS = ("same", "valid")
 
 
 def explicit_pad(
@@ -65,11 +85,9 @@ def explicit_pad(
     """
     if isinstance(pad, int):
         return (pad, pad, pad, pad)
+    if pad == "valid":
+        return (0, 0, 0, 0)
     if isinstance(pad, str):
-        if pad == "valid":
-            return (0, 0, 0, 0)
-        if pad != "same":
-            raise ConfigError(f'pad must be an integer, a pair, a quadruple, "same" or "valid", got {pad!r}')
         total = [
             max(0, (-(-z // t) - 1) * t + d * (k - 1) + 1 - z)
             for z, k, t, d in zip(size, kernel, stride, dilation, strict=True)
@@ -88,7 +106,7 @@ class Input(Op):
     kind: ClassVar[str] = "input"
     inputs_min: ClassVar[int] = 0
     inputs_max: ClassVar[int] = 0
-    shape: Dims = ()
+    shape: Dims = limited(least=1)
 
     def output(self, ins: list[Dims]) -> Dims:
         return self.shape
@@ -100,12 +118,12 @@ class Conv(Op):
     """2-D convolution. `kernel`, `stride`, `dilation`: (vertical, horizontal) or one integer."""
 
     kind: ClassVar[str] = "conv"
-    channels: int = 0
-    kernel: int | tuple[int, int] = 1
-    stride: int | tuple[int, int] = 1
-    pad: Pad = 0
-    dilation: int | tuple[int, int] = 1
-    groups: int = 1
+    channels: int = limited(least=1)
+    kernel: int | tuple[int, int] = limited(1, least=1)
+    stride: int | tuple[int, int] = limited(1, least=1)
+    pad: Pad = limited(0, least=0, choices=PADS)
+    dilation: int | tuple[int, int] = limited(1, least=1)
+    groups: int = limited(1, least=1)
     bias: bool = True
 
     def shape(self, ins: list[Dims]) -> ConvShape:
@@ -132,11 +150,16 @@ class Conv(Op):
 @OPS.register("linear")
 @dataclass(frozen=True)
 class Linear(Op):
-    """Fully connected layer over the last dimension; all leading dimensions are rows of the GEMM."""
+    """Fully connected layer over the last dimension; all leading dimensions are rows of the GEMM.
+
+    `tied`: the filter is that of another layer (a language model's output layer and its embedding):
+    it has to be fetched, but is not counted as a parameter again.
+    """
 
     kind: ClassVar[str] = "linear"
-    features: int = 0
+    features: int = limited(least=1)
     bias: bool = True
+    tied: bool = False
 
     def output(self, ins: list[Dims]) -> Dims:
         return (*ins[0][:-1], self.features)
@@ -148,7 +171,7 @@ class Linear(Op):
         return {"filter": (self.features, ins[0][-1])}
 
     def params(self, ins: list[Dims]) -> int:
-        return self.features * (ins[0][-1] + (1 if self.bias else 0))
+        return self.features * ((0 if self.tied else ins[0][-1]) + (1 if self.bias else 0))
 
 
 @OPS.register("matmul")
@@ -183,19 +206,15 @@ class Pool(Op):
     """Max or average pooling; `kernel: global` pools the whole image. `ceil` rounds the size up (Caffe)."""
 
     kind: ClassVar[str] = "pool"
-    mode: str = "max"
-    kernel: int | str | tuple[int, int] = 2
-    stride: int | tuple[int, int] | None = None
-    pad: Pad = 0
+    mode: str = limited("max", choices=("max", "avg"))
+    kernel: int | str | tuple[int, int] = limited(2, least=1, choices=("global",))
+    stride: int | tuple[int, int] | None = limited(None, least=1)
+    pad: Pad = limited(0, least=0, choices=PADS)
     ceil: bool = False
 
     def _window(self, ins: list[Dims]) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
         _, _, h, w = _image(ins, "pool")
-        if self.mode not in ("max", "avg"):
-            raise ConfigError(f"pool mode must be max or avg, got {self.mode!r}")
         if isinstance(self.kernel, str):
-            if self.kernel != "global":
-                raise ConfigError(f'pool kernel must be an integer, a pair or "global", got {self.kernel!r}')
             return (h, w), (1, 1), (1, 1)
         kernel = _pair(self.kernel)
         stride = kernel if self.stride is None else _pair(self.stride)
@@ -227,7 +246,7 @@ class Eltwise(Op):
 
     kind: ClassVar[str] = "eltwise"
     inputs_max: ClassVar[int] = 64
-    mode: str = "add"
+    mode: str = limited("add", choices=("add", "sub", "mul", "div", "max", "min"))
 
     def output(self, ins: list[Dims]) -> Dims:
         rank = max(map(len, ins))
@@ -268,12 +287,10 @@ class Activation(Op):
     """A function of each element; may be fused into the layer that produces its input."""
 
     kind: ClassVar[str] = "activation"
-    mode: str = "relu"
-    slopes: int = 0  # trained slopes (PReLU)
+    mode: str = limited("relu", choices=tuple(ACTIVATIONS))
+    slopes: int = limited(0, least=0)  # trained slopes (PReLU)
 
     def work(self, ins: list[Dims]) -> WorkShape:
-        if self.mode not in ACTIVATIONS:
-            raise ConfigError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.mode!r}")
         return VectorShape(prod(ins[0]), prod(ins[0]), ACTIVATIONS[self.mode])
 
     def params(self, ins: list[Dims]) -> int:
@@ -283,23 +300,26 @@ class Activation(Op):
 @OPS.register("norm")
 @dataclass(frozen=True)
 class Norm(Op):
-    """Normalisation. `batch` folds into the layer before it (no work); `layer` and `local` (LRN) are computed."""
+    """Normalisation. `batch` folds into the layer before it (no work); `layer` and `local` (LRN) are computed.
+
+    `folded: false` for a batch normalisation that no convolution precedes (DenseNet's, after a concatenation):
+    one multiplication and one addition for each element.
+    """
 
     kind: ClassVar[str] = "norm"
-    mode: str = "batch"
+    mode: str = limited("batch", choices=("batch", "layer", "local"))
     affine: bool = True
-    size: int = 5  # window of LRN
+    size: int = limited(5, least=1)  # window of LRN
+    folded: bool = True
 
     def work(self, ins: list[Dims]) -> WorkShape | None:
         count = prod(ins[0])
         if self.mode == "batch":
-            return None
+            return None if self.folded else VectorShape(count, count, 2)
         if self.mode == "layer":
             # mean, variance (subtract, square-accumulate), scale and shift
             return VectorShape(count, count, 5)
-        if self.mode == "local":
-            return VectorShape(count, count, self.size + 2)
-        raise ConfigError(f"norm must be batch, layer or local, got {self.mode!r}")
+        return VectorShape(count, count, self.size + 2)
 
     def params(self, ins: list[Dims]) -> int:
         channels = ins[0][1] if self.mode == "batch" and len(ins[0]) == 4 else ins[0][-1]
@@ -320,11 +340,11 @@ class Softmax(Op):
 @OPS.register("embedding")
 @dataclass(frozen=True)
 class Embedding(Op):
-    """Rows of a table chosen by integer indices: (N, T) -> (N, T, features). `learned: false` has no parameters."""
+    """Rows of a table chosen by integer indices: (N, T) -> (N, T, features)."""
 
     kind: ClassVar[str] = "embedding"
-    entries: int = 0
-    features: int = 0
+    entries: int = limited(least=1)
+    features: int = limited(least=1)
 
     def output(self, ins: list[Dims]) -> Dims:
         return (*ins[0], self.features)
@@ -345,7 +365,7 @@ class Parameter(Op):
     kind: ClassVar[str] = "parameter"
     inputs_min: ClassVar[int] = 0
     inputs_max: ClassVar[int] = 0
-    shape: Dims = ()
+    shape: Dims = limited(least=1)
 
     def output(self, ins: list[Dims]) -> Dims:
         return self.shape
@@ -362,18 +382,18 @@ GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 class Recurrent(Op):
     """LSTM, GRU or plain cell over (N, T, features) -> (N, T, directions * out).
 
-    Biases: two vectors per gate, as in cuDNN and PyTorch, or `bias: false`.
+    Biases: `bias_vectors` per gate, two in cuDNN, PyTorch and ONNX, one in TensorFlow and in most
+    papers; or none with `bias: false`.
     """
 
     kind: ClassVar[str] = "recurrent"
-    cell: str = "lstm"
-    hidden: int = 0
-    directions: int = 1
+    cell: str = limited("lstm", choices=tuple(GATES))
+    hidden: int = limited(least=1)
+    directions: int = limited(1, least=1)
     bias: bool = True
+    bias_vectors: int = limited(2, least=1)
 
     def shape(self, ins: list[Dims]) -> RecurrentShape:
-        if self.cell not in GATES:
-            raise ConfigError(f"cell must be one of {', '.join(GATES)}, got {self.cell!r}")
         if len(ins[0]) != 3:
             raise ConfigError(f"recurrent needs an (N, T, features) input, got {ins[0]}")
         n, t, features = ins[0]
@@ -393,7 +413,7 @@ class Recurrent(Op):
     def params(self, ins: list[Dims]) -> int:
         shape = self.shape(ins)
         rows = shape.directions * shape.gates * shape.hidden
-        return rows * (shape.features + shape.state + (2 if self.bias else 0))
+        return rows * (shape.features + shape.state + (self.bias_vectors if self.bias else 0))
 
 
 # --- views: they rename or reorder data that is already there; tensors stay alive through them ---
@@ -409,7 +429,7 @@ class Concat(Op):
     axis: int = 1
 
     def output(self, ins: list[Dims]) -> Dims:
-        axis = self.axis % len(ins[0])
+        axis = _axis(self.axis, ins[0])
         for dims in ins:
             if len(dims) != len(ins[0]) or any(
                 a != b for i, (a, b) in enumerate(zip(dims, ins[0], strict=True)) if i != axis
@@ -424,13 +444,13 @@ class Slice(Op):
     """Elements `start` to `stop` (exclusive) along `axis`."""
 
     kind: ClassVar[str] = "slice"
-    axis: int = 1
-    start: int = 0
-    stop: int = 0
+    axis: int = limited()
+    start: int = limited(least=0)
+    stop: int = limited(least=1)
 
     def output(self, ins: list[Dims]) -> Dims:
-        axis = self.axis % len(ins[0])
-        if not 0 <= self.start < self.stop <= ins[0][axis]:
+        axis = _axis(self.axis, ins[0])
+        if not self.start < self.stop <= ins[0][axis]:
             raise ConfigError(f"slice {self.start}:{self.stop} is outside axis {axis} of {ins[0]}")
         return (*ins[0][:axis], self.stop - self.start, *ins[0][axis + 1 :])
 
@@ -441,7 +461,7 @@ class Reshape(Op):
     """New shape of the same elements; 0 keeps a dimension, one -1 is worked out."""
 
     kind: ClassVar[str] = "reshape"
-    shape: Dims = field(default=(0, -1))
+    shape: Dims = limited((0, -1), least=-1)
 
     def output(self, ins: list[Dims]) -> Dims:
         dims = [ins[0][i] if d == 0 else d for i, d in enumerate(self.shape)]
@@ -460,12 +480,32 @@ class Transpose(Op):
     """Permute dimensions. Free here: the consumer reads with another stride."""
 
     kind: ClassVar[str] = "transpose"
-    order: Dims = ()
+    order: Dims = limited(least=0)
 
     def output(self, ins: list[Dims]) -> Dims:
         if sorted(self.order) != list(range(len(ins[0]))):
             raise ConfigError(f"transpose order {self.order} is no permutation of the {len(ins[0])} dimensions")
         return tuple(ins[0][i] for i in self.order)
+
+
+@OPS.register("expand")
+@dataclass(frozen=True)
+class Expand(Op):
+    """The first input, of size 1 along `axis`, repeated to the second input's size there (a class token, over a batch).
+
+    Only the second input's shape is used.
+    """
+
+    kind: ClassVar[str] = "expand"
+    inputs_min: ClassVar[int] = 2
+    inputs_max: ClassVar[int] = 2
+    axis: int = 0
+
+    def output(self, ins: list[Dims]) -> Dims:
+        axis = _axis(self.axis, ins[0])
+        if ins[0][axis] != 1:
+            raise ConfigError(f"expand needs size 1 along axis {axis}, got {ins[0]}")
+        return (*ins[0][:axis], ins[1][_axis(self.axis, ins[1])], *ins[0][axis + 1 :])
 
 
 @OPS.register("upsample")
@@ -474,7 +514,7 @@ class Upsample(Op):
     """Nearest or bilinear enlargement of an image by integer factors."""
 
     kind: ClassVar[str] = "upsample"
-    factor: int | tuple[int, int] = 2
+    factor: int | tuple[int, int] = limited(2, least=1)
 
     def output(self, ins: list[Dims]) -> Dims:
         n, c, h, w = _image(ins, "upsample")
