@@ -177,7 +177,10 @@ class Linear(Op):
 @OPS.register("matmul")
 @dataclass(frozen=True)
 class Matmul(Op):
-    """Batched product of two activations: (..., M, K) x (..., K, N), or (..., N, K) if `transpose_b`."""
+    """Batched product of two activations: (..., M, K) x (..., K, N), or (..., N, K) if `transpose_b`.
+
+    Leading dimensions broadcast as in numpy; an operand shared that way is counted once for each product.
+    """
 
     kind: ClassVar[str] = "matmul"
     inputs_min: ClassVar[int] = 2
@@ -187,9 +190,11 @@ class Matmul(Op):
     def _mnk(self, ins: list[Dims]) -> tuple[Dims, int, int, int]:
         a, b = ins
         kb, n = (b[-1], b[-2]) if self.transpose_b else (b[-2], b[-1])
-        if len(a) != len(b) or a[:-2] != b[:-2] or a[-1] != kb:
+        lead = tuple(map(max, a[:-2], b[:-2]))
+        fits = all(x in (1, z) and y in (1, z) for x, y, z in zip(a[:-2], b[:-2], lead, strict=False))
+        if len(a) != len(b) or not fits or a[-1] != kb:
             raise ConfigError(f"matmul operands do not fit: {a} x {b}, transpose_b={self.transpose_b}")
-        return a[:-2], a[-2], n, kb
+        return lead, a[-2], n, kb
 
     def output(self, ins: list[Dims]) -> Dims:
         lead, m, n, _ = self._mnk(ins)
@@ -239,14 +244,20 @@ class Pool(Op):
         return VectorShape(prod(ins[0]), prod(self.output(ins)), kernel[0] * kernel[1])
 
 
+ELTWISE = ("add", "sub", "mul", "div", "max", "min", "mean", "pow", "mod", "compare", "logic", "where")
+
+
 @OPS.register("eltwise")
 @dataclass(frozen=True)
 class Eltwise(Op):
-    """Element-wise add, sub, mul, div, max or min of two or more tensors, broadcast as in numpy."""
+    """Element-wise arithmetic, comparison or selection of two or more tensors, broadcast as in numpy.
+
+    One input: the other operand is a constant scalar.
+    """
 
     kind: ClassVar[str] = "eltwise"
     inputs_max: ClassVar[int] = 64
-    mode: str = limited("add", choices=("add", "sub", "mul", "div", "max", "min"))
+    mode: str = limited("add", choices=ELTWISE)
 
     def output(self, ins: list[Dims]) -> Dims:
         rank = max(map(len, ins))
@@ -278,6 +289,16 @@ ACTIVATIONS = {
     "clip": 2,
     "erf": 1,
     "softplus": 1,
+    "softsign": 3,
+    "mish": 2,
+    "log": 1,
+    "reciprocal": 1,
+    "trigonometric": 1,
+    "abs": 1,
+    "neg": 1,
+    "sign": 1,
+    "round": 1,
+    "not": 1,
 }
 
 
@@ -300,14 +321,16 @@ class Activation(Op):
 @OPS.register("norm")
 @dataclass(frozen=True)
 class Norm(Op):
-    """Normalisation. `batch` folds into the layer before it (no work); `layer` and `local` (LRN) are computed.
+    """Normalisation. `batch` folds into the layer before it (no work); the others are computed.
 
+    `layer` and `rms` work over the last dimension, `group` (and instance) over groups of channels (axis 1),
+    `local` is LRN.
     `folded: false` for a batch normalisation that no convolution precedes (DenseNet's, after a concatenation):
     one multiplication and one addition for each element.
     """
 
     kind: ClassVar[str] = "norm"
-    mode: str = limited("batch", choices=("batch", "layer", "local"))
+    mode: str = limited("batch", choices=("batch", "layer", "group", "rms", "local"))
     affine: bool = True
     size: int = limited(5, least=1)  # window of LRN
     folded: bool = True
@@ -316,14 +339,19 @@ class Norm(Op):
         count = prod(ins[0])
         if self.mode == "batch":
             return None if self.folded else VectorShape(count, count, 2)
-        if self.mode == "layer":
+        if self.mode in ("layer", "group"):
             # mean, variance (subtract, square-accumulate), scale and shift
             return VectorShape(count, count, 5)
+        if self.mode == "rms":
+            return VectorShape(count, count, 3)  # square-accumulate, normalise, scale
         return VectorShape(count, count, self.size + 2)
 
     def params(self, ins: list[Dims]) -> int:
-        channels = ins[0][1] if self.mode == "batch" and len(ins[0]) == 4 else ins[0][-1]
-        return 2 * channels if self.affine and self.mode != "local" else 0
+        if not self.affine or self.mode == "local":
+            return 0
+        by_channel = self.mode == "group" or (self.mode == "batch" and len(ins[0]) == 4)
+        channels = ins[0][1] if by_channel else ins[0][-1]
+        return channels if self.mode == "rms" else 2 * channels
 
 
 @OPS.register("softmax")
@@ -360,18 +388,19 @@ class Embedding(Op):
 @OPS.register("parameter")
 @dataclass(frozen=True)
 class Parameter(Op):
-    """A trained tensor that enters the graph as it is (class token, position embedding)."""
+    """A tensor that enters the graph as it is: trained (class token, position embedding), or a fixed constant."""
 
     kind: ClassVar[str] = "parameter"
     inputs_min: ClassVar[int] = 0
     inputs_max: ClassVar[int] = 0
     shape: Dims = limited(least=1)
+    learned: bool = True
 
     def output(self, ins: list[Dims]) -> Dims:
         return self.shape
 
     def params(self, ins: list[Dims]) -> int:
-        return prod(self.shape)
+        return prod(self.shape) if self.learned else 0
 
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
@@ -383,11 +412,12 @@ class Recurrent(Op):
     """LSTM, GRU or plain cell over (N, T, features) -> (N, T, directions * out).
 
     Biases: `bias_vectors` per gate, two in cuDNN, PyTorch and ONNX, one in TensorFlow and in most
-    papers; or none with `bias: false`.
+    papers; or none with `bias: false`. A second and third input are the initial hidden and cell state.
     """
 
     kind: ClassVar[str] = "recurrent"
-    cell: str = limited("lstm", choices=tuple(GATES))
+    inputs_max: ClassVar[int] = 3
+    cell: str = limited(choices=tuple(GATES))
     hidden: int = limited(least=1)
     directions: int = limited(1, least=1)
     bias: bool = True
@@ -441,18 +471,19 @@ class Concat(Op):
 @OPS.register("slice")
 @dataclass(frozen=True)
 class Slice(Op):
-    """Elements `start` to `stop` (exclusive) along `axis`."""
+    """Every `step`-th element from `start` to `stop` (exclusive) along `axis`."""
 
     kind: ClassVar[str] = "slice"
     axis: int = limited()
     start: int = limited(least=0)
     stop: int = limited(least=1)
+    step: int = limited(1, least=1)
 
     def output(self, ins: list[Dims]) -> Dims:
         axis = _axis(self.axis, ins[0])
         if not self.start < self.stop <= ins[0][axis]:
             raise ConfigError(f"slice {self.start}:{self.stop} is outside axis {axis} of {ins[0]}")
-        return (*ins[0][:axis], self.stop - self.start, *ins[0][axis + 1 :])
+        return (*ins[0][:axis], -(-(self.stop - self.start) // self.step), *ins[0][axis + 1 :])
 
 
 @OPS.register("reshape")
@@ -511,15 +542,16 @@ class Expand(Op):
 @OPS.register("upsample")
 @dataclass(frozen=True)
 class Upsample(Op):
-    """Nearest or bilinear enlargement of an image by integer factors."""
+    """Nearest or bilinear resampling of an image by integer factors, or to a `size` (height, width)."""
 
     kind: ClassVar[str] = "upsample"
     factor: int | tuple[int, int] = limited(2, least=1)
+    size: tuple[int, int] | None = limited(None, least=1)
 
     def output(self, ins: list[Dims]) -> Dims:
         n, c, h, w = _image(ins, "upsample")
         fh, fw = _pair(self.factor)
-        return (n, c, h * fh, w * fw)
+        return (n, c, *self.size) if self.size else (n, c, h * fh, w * fw)
 
     def work(self, ins: list[Dims]) -> WorkShape:
         return VectorShape(prod(ins[0]), prod(self.output(ins)), 1)
