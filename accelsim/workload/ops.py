@@ -140,8 +140,7 @@ class Conv(Op):
         return self.shape(ins)
 
     def weights(self, ins: list[Dims]) -> dict[str, Dims]:
-        shape = self.shape(ins)
-        return {"filter": (shape.m, shape.c // shape.g, shape.r, shape.s)}
+        return {"filter": (self.channels, ins[0][1] // self.groups, *_pair(self.kernel))}
 
     def params(self, ins: list[Dims]) -> int:
         return prod(self.weights(ins)["filter"]) + (self.channels if self.bias else 0)
