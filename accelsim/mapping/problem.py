@@ -1,0 +1,190 @@
+"""The tiling problem: a layer seen as seven loops, and the buffers that its tiles must fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.workload.shapes import ConvShape, GemmShape
+
+OPERANDS = ("ifmap", "filter", "psum", "ofmap")
+
+
+@dataclass(frozen=True)
+class Loops:
+    """A convolution or a GEMM as groups x (images, rows, columns) x outputs x channels x window.
+
+    A GEMM is a 1x1 convolution over `m` one-pixel images: m = images * p * q rows, n = outputs
+    columns, k = channels * r * s.
+    """
+
+    groups: int
+    images: int
+    p: int
+    q: int
+    outputs: int
+    channels: int
+    h: int = 1
+    w: int = 1
+    r: int = 1
+    s: int = 1
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pad_top: int = 0
+    pad_left: int = 0
+
+    @classmethod
+    def of(cls, shape: ConvShape | GemmShape) -> Loops:
+        """The loops of a shape."""
+        if isinstance(shape, GemmShape):
+            return cls(shape.batch, shape.m, 1, 1, shape.n, shape.k)
+        return cls(
+            shape.g,
+            shape.n,
+            shape.p,
+            shape.q,
+            shape.m // shape.g,
+            shape.c // shape.g,
+            shape.h,
+            shape.w,
+            shape.r,
+            shape.s,
+            shape.stride,
+            shape.dilation,
+            shape.pad[0],
+            shape.pad[1],
+        )
+
+    @property
+    def window(self) -> int:
+        """Taps of the filter."""
+        return self.r * self.s
+
+    def span(self, axis: int, first: int, count: int) -> int:
+        """Input rows (axis 0) or columns (axis 1) that `count` outputs from `first` touch; padding is not fetched."""
+        size, taps, stride, dilation, pad = (
+            (self.h, self.r, self.stride[0], self.dilation[0], self.pad_top)
+            if axis == 0
+            else (self.w, self.s, self.stride[1], self.dilation[1], self.pad_left)
+        )
+        low = max(0, first * stride - pad)
+        high = min(size, (first + count - 1) * stride - pad + (taps - 1) * dilation + 1)
+        return max(0, high - low)
+
+    def ifmap_elements(self) -> int:
+        """Elements of the input tensor, all groups."""
+        return self.groups * self.images * self.channels * self.h * self.w
+
+    def filter_elements(self) -> int:
+        """Elements of the filter operand, all groups."""
+        return self.groups * self.outputs * self.channels * self.window
+
+    def ofmap_elements(self) -> int:
+        """Elements of the output tensor, all groups."""
+        return self.groups * self.outputs * self.images * self.p * self.q
+
+
+@dataclass(frozen=True)
+class Room:
+    """A buffer as the tiler sees it.
+
+    Attributes
+    ----------
+    name : str
+    free_bytes : int
+        Capacity less what is resident for other reasons.
+    holds : tuple of str
+        Operands (of OPERANDS) that live here.
+    slots : int
+        Tiles of an operand that it holds at a time (2: double buffering).
+    """
+
+    name: str
+    free_bytes: int
+    holds: tuple[str, ...]
+    slots: int = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the search needs to know; hashable, so equal problems are solved once.
+
+    Attributes
+    ----------
+    bits : tuple of int
+        Bits of an element of each of OPERANDS.
+    on_chip : tuple of bool
+        (ifmap, ofmap, filter): the operand is or stays on chip, so it causes no traffic. An ifmap or
+        ofmap then takes no room here; a filter (an activation, in a matmul) still passes its buffer.
+    unit : tuple of int
+        Preferred granularity of (m, n, k) tiles: the array's extent in that direction.
+    keep : tuple of bool
+        (ifmap, filter, psum): the operand may stay resident for the whole layer.
+    """
+
+    loops: Loops
+    rooms: tuple[Room, ...]
+    bits: tuple[int, int, int, int]
+    on_chip: tuple[bool, bool, bool] = (False, False, False)
+    unit: tuple[int, int, int] = (1, 1, 1)
+    keep: tuple[bool, bool, bool] = field(default=(True, True, True))  # may ifmap, filter, psum stay resident
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """One concrete choice: tile extents, loop order (outermost first), and which operands stay resident."""
+
+    groups: int
+    images: int
+    rows: int
+    cols: int
+    outputs: int
+    channels: int
+    order: str  # a permutation of "mnk"
+    keep_ifmap: bool = False
+    keep_filter: bool = False
+    keep_psum: bool = False
+
+    def m(self) -> int:
+        """GEMM rows of a full tile."""
+        return self.images * self.rows * self.cols
+
+    def describe(self, window: int = 1) -> str:
+        """`m=2048 n=256 k=256 order=nmk keep=ifmap`, for tables."""
+        keep = [n for n, on in (("ifmap", self.keep_ifmap), ("filter", self.keep_filter), ("psum", self.keep_psum)) if on]
+        groups = f"g={self.groups} " if self.groups > 1 else ""
+        kept = f" keep={'+'.join(keep)}" if keep else ""
+        return f"{groups}m={self.m()} n={self.outputs} k={self.channels * window} order={self.order}{kept}"
+
+
+def steps(extent: int, unit: int, limit: int = 12) -> NDArray[np.int64]:
+    """Sensible tile extents: the whole, its even divisions rounded up to `unit`, and unit x powers of two."""
+    found = {extent}
+    parts = 2
+    while parts < 2 * extent and len(found) < limit:
+        size = -(-extent // parts)
+        found.add(min(extent, -(-size // unit) * unit))
+        parts *= 2
+    size = unit
+    while size < extent:
+        found.add(size)
+        size *= 2
+    if unit > 1:
+        found.add(1)
+    return np.array(sorted(found), np.int64)
+
+
+def m_steps(loops: Loops, unit: int) -> NDArray[np.int64]:
+    """Candidate (images, rows, cols) tiles of the output pixels, from part of a row to all images."""
+    found: set[tuple[int, int, int]] = set()
+    for cols in steps(loops.q, unit):
+        found.add((1, 1, int(cols)))
+    row_unit = max(1, unit // loops.q)
+    for rows in steps(loops.p, row_unit):
+        found.add((1, int(rows), loops.q))
+    image_unit = max(1, unit // (loops.p * loops.q))
+    for images in steps(loops.images, image_unit):
+        found.add((int(images), loops.p, loops.q))
+    return np.array(sorted(found, key=lambda t: t[0] * t[1] * t[2]), np.int64)

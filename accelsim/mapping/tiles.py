@@ -1,0 +1,154 @@
+"""A mapping walked out: one row per pass, with the exact bytes that it fetches and writes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.base.kernels import kernel
+from accelsim.mapping.problem import Mapping, Problem
+
+TILE_DTYPE = np.dtype(
+    [
+        ("groups", np.int64),
+        ("m", np.int64),
+        ("n", np.int64),
+        ("k", np.int64),
+        # 1: the first / the last visit of this (m, n) tile along k
+        ("first_k", np.int64),
+        ("last_k", np.int64),
+        ("filter_bytes", np.int64),
+        ("ifmap_bytes", np.int64),
+        ("psum_in_bytes", np.int64),
+        ("ofmap_bytes", np.int64),
+        ("psum_out_bytes", np.int64),
+        # origin of the tile: group, image, output row, output column, output channel, input channel
+        ("group0", np.int64),
+        ("image0", np.int64),
+        ("row0", np.int64),
+        ("col0", np.int64),
+        ("output0", np.int64),
+        ("channel0", np.int64),
+        # extents of the output tile
+        ("images", np.int64),
+        ("rows", np.int64),
+        ("cols", np.int64),
+    ]
+)
+
+
+@kernel
+def _span(first, count, size, taps, stride, dilation, pad):  # type: ignore[no-untyped-def]
+    low = max(0, first * stride - pad)
+    high = min(size, (first + count - 1) * stride - pad + (taps - 1) * dilation + 1)
+    return max(0, high - low)
+
+
+@kernel
+def walk_kernel(loops, tile, order, keep, bits, on_chip, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (int64 rows in the order of TILE_DTYPE) by walking the loops; returns the number of rows.
+
+    loops as in `search_kernel`; tile: groups images rows cols outputs channels; keep: ifmap filter psum.
+    """
+    groups, images, p, q, outputs, channels, h, w, r, s = loops[:10]
+    tg, ti, tp, tq, tn, tc = tile
+    n_i, n_p, n_q = -(-images // ti), -(-p // tp), -(-q // tq)
+    trips = np.array([n_i * n_p * n_q, -(-outputs // tn), -(-channels // tc)], np.int64)
+    index = np.zeros(3, np.int64)
+    row = 0
+    for group in range(-(-groups // tg)):
+        g = min(tg, groups - group * tg)
+        held_i = np.int64(-1)
+        held_f = np.int64(-1)
+        held_o = np.int64(-1)
+        for x in range(trips[order[0]]):
+            index[order[0]] = x
+            for y in range(trips[order[1]]):
+                index[order[1]] = y
+                for z in range(trips[order[2]]):
+                    index[order[2]] = z
+                    a, b, c = index
+                    image, rest = a // (n_p * n_q), a % (n_p * n_q)
+                    pp, qq = rest // n_q, rest % n_q
+                    count_i = min(ti, images - image * ti)
+                    count_p = min(tp, p - pp * tp)
+                    count_q = min(tq, q - qq * tq)
+                    n = min(tn, outputs - b * tn)
+                    ch = min(tc, channels - c * tc)
+                    m = count_i * count_p * count_q
+                    out[row, 0], out[row, 1], out[row, 2], out[row, 3] = g, m, n, ch * r * s
+                    out[row, 4] = 1 if c == 0 else 0
+                    out[row, 5] = 1 if c == trips[2] - 1 else 0
+                    for column in range(6, 11):
+                        out[row, column] = 0
+                    # a kept operand is fetched when its tile is seen first; others when the tile changes
+                    key = b * trips[2] + c
+                    if (a == 0 if keep[1] else key != held_f) and not on_chip[2]:
+                        out[row, 6] = (g * n * ch * r * s * bits[1] + 7) // 8
+                    held_f = key
+                    key = a * trips[2] + c
+                    if (b == 0 if keep[0] else key != held_i) and not on_chip[0]:
+                        rows = _span(pp * tp, count_p, h, r, loops[10], loops[12], loops[14])
+                        cols = _span(qq * tq, count_q, w, s, loops[11], loops[13], loops[15])
+                        out[row, 7] = (g * count_i * ch * rows * cols * bits[0] + 7) // 8
+                    held_i = key
+                    key = a * trips[1] + b
+                    if key != held_o and c > 0 and not keep[2]:
+                        out[row, 8] = (g * m * n * bits[2] + 7) // 8
+                    if c == trips[2] - 1 and not on_chip[1]:
+                        out[row, 9] = (g * m * n * bits[3] + 7) // 8
+                    if key != held_o and held_o >= 0 and out[row - 1, 5] == 0 and not keep[2]:
+                        # the sums of the pass before leave unfinished
+                        out[row - 1, 10] = (out[row - 1, 1] * g * out[row - 1, 2] * bits[2] + 7) // 8
+                    held_o = key
+                    out[row, 11], out[row, 12], out[row, 13] = group * tg, image * ti, pp * tp
+                    out[row, 14], out[row, 15], out[row, 16] = qq * tq, b * tn, c * tc
+                    out[row, 17], out[row, 18], out[row, 19] = count_i, count_p, count_q
+                    row += 1
+    return row
+
+
+@walk_kernel.warms_up_with
+def _example():  # type: ignore[no-untyped-def]
+    ones = np.ones(16, np.int64)
+    flags = np.zeros(3, np.int64)
+    out = np.zeros((1, len(TILE_DTYPE)), np.int64)
+    return ones, np.ones(6, np.int64), np.arange(3), flags, np.full(4, 8, np.int64), flags, out
+
+
+def walk(problem: Problem, mapping: Mapping) -> NDArray[Any]:
+    """All passes of `mapping`, in order: a structured array of TILE_DTYPE."""
+    loops = problem.loops
+    numbers = np.array(
+        [
+            loops.groups,
+            loops.images,
+            loops.p,
+            loops.q,
+            loops.outputs,
+            loops.channels,
+            loops.h,
+            loops.w,
+            loops.r,
+            loops.s,
+            *loops.stride,
+            *loops.dilation,
+            loops.pad_top,
+            loops.pad_left,
+        ],
+        np.int64,
+    )
+    tile = np.array(
+        [mapping.groups, mapping.images, mapping.rows, mapping.cols, mapping.outputs, mapping.channels], np.int64
+    )
+    extents = np.array([loops.groups, loops.images, loops.p, loops.q, loops.outputs, loops.channels], np.int64)
+    count = int(np.prod(-(-extents // tile)))
+    out = np.empty((count, len(TILE_DTYPE)), np.int64)
+    order = np.array(["mnk".index(c) for c in mapping.order], np.int64)
+    keep = np.array([mapping.keep_ifmap, mapping.keep_filter, mapping.keep_psum], np.int64)
+    walk_kernel(
+        numbers, tile, order, keep, np.array(problem.bits, np.int64), np.array(problem.on_chip, np.int64), out
+    )
+    return out.view(TILE_DTYPE)[:, 0]

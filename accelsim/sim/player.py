@@ -1,0 +1,336 @@
+"""Plays pass tables: a loader, an engine and a drainer contend for buffers and memory.
+
+Rules, all of them:
+
+- The loader asks for operands in the order of the passes, and within a pass in the order `FETCHED`;
+  it does not overtake. A tile needs a free slot of its operand's buffer. A slot is free again when
+  the pass before the next fetch of that operand has streamed (its tile is not needed any more).
+- A pass starts when the array is free for it, its operands have arrived, its stationary operand has
+  been shifted in, and a slot for its results is free. The load of the stationary operand needs
+  nothing but that operand and the array's load path.
+- Results leave for memory when the last of a pass is at the array's edge; their slot is free when
+  they have been written.
+- A layer begins when everything of the layer before it is complete; with `prefetch`, filters may be
+  fetched before that.
+
+Waiting before a pass is charged to what ended it: the operand (or result slot) that came last;
+on a tie to the first in the order filter, ifmap, psum, ofmap.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from accelsim.base.errors import DeadlockError, SimulationBug
+from accelsim.sim.passes import ATTRIBUTION, FETCHED, INTERNAL, PASS_DTYPE, PassTable, fold_passes
+from accelsim.sim.port import Memory, MemoryPort
+
+TRANSFER_DTYPE = np.dtype(
+    [("layer", np.int64), ("operand", np.int64), ("bytes", np.int64), ("issued", np.int64), ("done", np.int64)]
+)
+PASS_TIMES_DTYPE = np.dtype(
+    [("layer", np.int64), ("start", np.int64), ("streamed", np.int64), ("done", np.int64), ("macs", np.int64)]
+)
+OPERANDS = (*FETCHED, "ofmap", "psum_out")
+
+
+@dataclass
+class LayerTimes:
+    """When a layer ran and where its cycles went; the values of `cycles_by_cause` sum to end - start."""
+
+    layer: str
+    start: int
+    end: int
+    cycles_by_cause: dict[str, int]
+    bytes_by_operand: dict[str, int]
+
+    @property
+    def cycles(self) -> int:
+        """Length of the layer."""
+        return self.end - self.start
+
+
+@dataclass
+class Timeline:
+    """What happened when: one row per transfer and one per (folded) pass, and the layers."""
+
+    layers: list[LayerTimes]
+    transfers: NDArray[Any]
+    passes: NDArray[Any]
+    events: int
+    end: int = 0
+
+
+@dataclass
+class _Log:
+    transfers: list[tuple[int, int, int, int, int]] = field(default_factory=list)
+    passes: list[tuple[int, int, int, int, int]] = field(default_factory=list)
+    layers: list[LayerTimes] = field(default_factory=list)
+
+
+class CorePlayer:
+    """One core: plays a list of tables in order through one memory port."""
+
+    def __init__(self, env: simpy.Environment, port: MemoryPort, tables: Sequence[PassTable], prefetch: bool) -> None:
+        self.env = env
+        self.port = port
+        self.tables = tables
+        self._rows = [fold_passes(table) for table in tables]
+        self.prefetch = prefetch
+        self.log = _Log()
+        self.finished = False
+        # per layer and operand: events of tiles that have been asked for, in order
+        self._arrivals: list[dict[str, deque[simpy.Event]]] = [
+            {operand: deque() for operand in FETCHED} for _ in tables
+        ]
+        self._held = {operand: 0 for operand in FETCHED}  # tiles in the buffer or on their way
+        self._held_layer = 0
+        self._results_held = 0
+        self._layer_begun = 0
+        self._wakes: dict[str, simpy.Event] = {}
+        self._state = {"loader": "", "engine": ""}
+        env.process(self._load())
+        env.process(self._compute())
+
+    # --- who waits for whom ---
+
+    def _wait(self, who: str, why: str) -> simpy.Event:
+        self._state[who] = why
+        event = self._wakes[who] = self.env.event()
+        return event
+
+    def _wake(self, who: str) -> None:
+        event = self._wakes.pop(who, None)
+        if event is not None:
+            event.succeed()
+
+    def blocked(self) -> str:
+        """Who waits for what, for the message of a deadlock."""
+        return "; ".join(f"{who} waits for {why}" for who, why in self._state.items() if who in self._wakes)
+
+    # --- loader ---
+
+    def _load(self) -> Generator[simpy.Event, Any, None]:
+        for index, table in enumerate(self.tables):
+            rows = self._rows[index]
+            wanted = [rows[f"{operand}_{'in_' if operand == 'psum' else ''}bytes"].tolist() for operand in FETCHED]
+            address = [rows[f"{operand}_address"].tolist() for operand in FETCHED]
+            slots = [table.slots.get(operand, 0) for operand in FETCHED]
+            if not (self.prefetch and table.prefetch):
+                while self._layer_begun < index:
+                    yield self._wait("loader", f"layer {table.layer} to begin")
+            for row in range(len(rows)):
+                for which, operand in enumerate(FETCHED):
+                    n_bytes = wanted[which][row]
+                    if not n_bytes:
+                        continue
+                    if operand != "filter":
+                        while self._layer_begun < index:
+                            yield self._wait("loader", f"layer {table.layer} to begin")
+                    while slots[which] and self._held[operand] >= slots[which]:
+                        yield self._wait("loader", f"room for {operand} of pass {row} of {table.layer}")
+                    self._held[operand] += 1
+                    event = self.port.transfer(address[which][row], n_bytes, False)
+                    self._record(event, index, which, n_bytes)
+                    self._arrivals[index][operand].append(event)
+                    self._wake("engine")
+
+    def _record(self, event: simpy.Event, layer: int, operand: int, n_bytes: int) -> None:
+        issued = int(self.env.now)
+        log = self.log.transfers
+
+        def done(finished: simpy.Event) -> None:
+            log.append((layer, operand, n_bytes, issued, int(self.env.now)))
+
+        assert event.callbacks is not None
+        event.callbacks.append(done)
+
+    # --- engine and drainer ---
+
+    def _compute(self) -> Generator[simpy.Event, Any, None]:
+        for index, table in enumerate(self.tables):
+            self._layer_begun = index
+            self._wake("loader")
+            yield from self._play(index, table)
+        self.finished = True
+
+    def _play(self, index: int, table: PassTable) -> Generator[simpy.Event, Any, None]:
+        env, begin = self.env, int(self.env.now)
+        rows = self._rows[index]
+        col = {name: rows[name].tolist() for name in PASS_DTYPE.names or ()}
+        fetched = [col["filter_bytes"], col["ifmap_bytes"], col["psum_in_bytes"]]
+        written = (rows["ofmap_bytes"] + rows["psum_out_bytes"]).tolist()
+        renew = [_next_fetch(f) for f in fetched]
+        result_slots = table.slots.get("ofmap", 0)
+        stationary = FETCHED.index(table.stationary) if table.stationary else -1
+        waits = dict.fromkeys(ATTRIBUTION, 0)
+        arrivals = self._arrivals[index]
+        start = load_free = stream_free = last_done = done = begin
+        busy = sum(col["busy_cycles"])
+        internal = {cause: sum(col[f"{cause}_cycles"]) for cause in INTERNAL}
+        stalls = 0
+        for row in range(len(rows)):
+            load = col["load_cycles"][row]
+            loadable, streamable = load_free, stream_free
+            if col["barrier"][row]:
+                streamable = max(streamable, done)
+                if stationary == 1:
+                    loadable = max(loadable, done)
+            ideal = max(loadable + load, streamable)
+            start, cause = ideal, ""
+            for which, operand in enumerate(FETCHED):
+                if not fetched[which][row]:
+                    continue
+                while not arrivals[operand]:
+                    yield self._wait("engine", f"{operand} of pass {row} of {table.layer} to be asked for")
+                event = arrivals[operand].popleft()
+                if not event.processed:
+                    self._state["engine"] = f"{operand} of pass {row} of {table.layer}"
+                    yield event
+                ready = int(event.value or 0) + (load if which == stationary else 0)
+                if ready > start:
+                    start, cause = ready, operand
+            if written[row]:
+                waited = False
+                while result_slots and self._results_held >= result_slots:
+                    waited = True
+                    yield self._wait("engine", f"a slot for the results of pass {row} of {table.layer}")
+                if waited and env.now > start:
+                    start, cause = int(env.now), "ofmap"
+                self._results_held += 1
+            if cause:
+                waits[cause] += start - ideal
+                stalls += start - ideal
+            load_free = start + col["load_free_cycles"][row]
+            stream_free = start + col["stream_cycles"][row]
+            done = start + col["finish_cycles"][row]
+            last_done = max(last_done, done)
+            self.log.passes.append((index, start, stream_free, done, col["macs"][row]))
+            now = int(env.now)
+            if written[row]:
+                event = env.timeout(done - now)
+                assert event.callbacks is not None
+                event.callbacks.append(self._drainer(index, row))
+            if stream_free > now:
+                yield env.timeout(stream_free - now)
+            for which, operand in enumerate(FETCHED):
+                if renew[which][row]:
+                    self._held[operand] -= 1
+                    self._wake("loader")
+        if last_done > env.now:
+            yield env.timeout(last_done - int(env.now))
+        while self._results_held:
+            yield self._wait("engine", f"the results of {table.layer} to be written")
+        end = int(env.now)
+        waits["ofmap"] += end - last_done
+        waits["compute"] = busy
+        waits.update(internal)
+        waits["fill_drain"] = last_done - begin - stalls - busy - sum(internal.values())
+        self._finish_layer(table, begin, end, waits, rows)
+
+    def _drainer(self, index: int, row: int) -> Callable[[simpy.Event], None]:
+        return lambda _: self._drain(index, self._rows[index][row])
+
+    def _drain(self, index: int, row: Any) -> None:
+        """Write the results of one pass; its slot is free when all of them have arrived."""
+        events = []
+        for which, name in ((3, "ofmap"), (4, "psum_out")):
+            n_bytes = int(row[f"{name}_bytes"])
+            if n_bytes:
+                event = self.port.transfer(int(row[f"{name.removesuffix('_out')}_address"]), n_bytes, True)
+                self._record(event, index, which, n_bytes)
+                events.append(event)
+        left = len(events)
+
+        def written(_: simpy.Event) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                self._results_held -= 1
+                self._wake("engine")
+
+        for event in events:
+            assert event.callbacks is not None
+            event.callbacks.append(written)
+
+    def _finish_layer(self, table: PassTable, begin: int, end: int, waits: dict[str, int], rows: Any) -> None:
+        if sum(waits.values()) != end - begin or min(waits.values()) < 0:
+            raise SimulationBug(f"{table.layer}: attributed cycles {waits} do not sum to {end - begin}")
+        moved = {
+            "filter": int(rows["filter_bytes"].sum()),
+            "ifmap": int(rows["ifmap_bytes"].sum()),
+            "psum_in": int(rows["psum_in_bytes"].sum()),
+            "ofmap": int(rows["ofmap_bytes"].sum()),
+            "psum_out": int(rows["psum_out_bytes"].sum()),
+        }
+        self.log.layers.append(LayerTimes(table.layer, begin, end, waits, moved))
+
+
+def _next_fetch(n_bytes: list[int]) -> list[bool]:
+    """For each pass: does its tile end with it (the next pass fetches another, or the layer ends)?"""
+    last = len(n_bytes) - 1
+    held, ends = False, []
+    for row, size in enumerate(n_bytes):
+        held = held or size > 0
+        ends.append(held and (row == last or n_bytes[row + 1] > 0))
+    return ends
+
+
+def play(tables: Sequence[PassTable], memory: Memory, *, prefetch: bool = False) -> Timeline:
+    """Run the tables one after another on one core.
+
+    Parameters
+    ----------
+    tables : sequence of PassTable
+    memory : Memory
+        A fresh model; its own statistics hold what it did afterwards.
+    prefetch : bool
+        Fetch filters of the next layer while this one still computes.
+
+    Returns
+    -------
+    Timeline
+
+    Raises
+    ------
+    DeadlockError
+        If nothing can happen any more before all layers are done; says who waits for what.
+    """
+    for table in tables:
+        table.check()
+    env = _CountingEnvironment()
+    port = MemoryPort(env, memory)
+    core = CorePlayer(env, port, tables, prefetch)
+    env.run_while(lambda: not core.finished)
+    if not core.finished:
+        raise DeadlockError(f"at cycle {env.now}: {core.blocked() or 'nothing is left to do'}")
+    return Timeline(
+        core.log.layers,
+        np.array(core.log.transfers, TRANSFER_DTYPE),
+        np.array(core.log.passes, PASS_TIMES_DTYPE),
+        env.events,
+        int(env.now),
+    )
+
+
+class _CountingEnvironment(simpy.Environment):
+    """An environment that counts its events."""
+
+    events = 0
+
+    def run_while(self, condition: Any) -> None:
+        """Step until the condition fails or no event is left."""
+        step = self.step
+        try:
+            while condition():
+                step()
+                self.events += 1
+        except simpy.core.EmptySchedule:
+            pass
