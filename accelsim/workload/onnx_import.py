@@ -1,0 +1,350 @@
+"""ONNX in: a `Network` and its weights.
+
+The graph is walked once. Everything that is known before the run (shapes, shape arithmetic, weights) is
+folded to constants; every other node becomes layers whose shapes follow from the inputs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from accelsim.base.errors import ConfigError
+from accelsim.workload import onnx_ops, onnx_quant, onnx_vector, onnx_views, ops
+from accelsim.workload.network import Network
+from accelsim.workload.onnx_fold import FOLDS, MAX_ELEMENTS
+from accelsim.workload.onnx_graph import Act, Const, Graph, Lost, Quantized, Unsupported, Value
+from accelsim.workload.onnx_read import Model, attributes, read_model, require_onnx
+from accelsim.workload.onnx_step import CONVERTERS, Step
+from accelsim.workload.shapes import Dims
+
+_CONVERTER_FILES = (onnx_ops, onnx_quant, onnx_vector, onnx_views)  # importing them fills CONVERTERS
+_OWN_FOLDING = {"QuantizeLinear", "DequantizeLinear"}
+MAX_BRANCHES = 64
+
+InputShapes = Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """An ONNX model as accelsim sees it.
+
+    Attributes
+    ----------
+    model : Model
+    network : Network
+    weights : dict
+        layer -> role -> array: `filter` as (M, C/G, R, S), (features, in) or (directions*gates*hidden,
+        features), gates in ONNX's order; `recurrent`; `bias`. A batch normalisation has `gamma`, `beta`,
+        `mean`, `variance` and `epsilon`.
+    quantized : dict
+        layer -> role -> Quantized, for weights that the model stores as integers.
+    tensors : dict
+        layer -> ONNX tensor with the layer's output, elements in the same order.
+    operands : dict
+        (layer, input index) -> Quantized, where an operand arrives as integers.
+    inputs : dict
+        Shapes of the model's inputs.
+    """
+
+    model: Model
+    network: Network
+    weights: dict[str, dict[str, np.ndarray]]
+    quantized: dict[str, dict[str, Quantized]]
+    tensors: dict[str, str]
+    operands: dict[tuple[str, int], Quantized]
+    inputs: dict[str, Dims]
+
+
+def import_onnx(
+    path: str | Path,
+    *,
+    skip_unsupported: bool = False,
+    batch: int | None = None,
+    input_shapes: InputShapes | None = None,
+) -> tuple[Network, dict[str, dict[str, np.ndarray]]]:
+    """Read an ONNX model (operator set 7 or newer).
+
+    Parameters
+    ----------
+    path : str or Path
+    skip_unsupported : bool
+        Let data pass unchanged through operators that cannot be expressed, where shapes allow.
+    batch : int, optional
+        First dimension of the inputs, where the model leaves it open.
+    input_shapes : mapping, optional
+        Input name -> shape, where the model leaves dimensions open, or instead of what it says.
+
+    Returns
+    -------
+    network : Network
+    weights : dict
+        layer -> role -> array; see `Imported`. Arrays may be read-only views.
+
+    Raises
+    ------
+    ConfigError
+        A damaged file; a dynamic shape (names input and dimension, says how to give it); unsupported
+        operators (one message with all of them); the onnx package is missing.
+    """
+    found = import_model(read_model(path), skip_unsupported=skip_unsupported, batch=batch, input_shapes=input_shapes)
+    return found.network, found.weights
+
+
+def import_model(
+    model: Model,
+    *,
+    skip_unsupported: bool = False,
+    batch: int | None = None,
+    input_shapes: InputShapes | None = None,
+) -> Imported:
+    """As `import_onnx`, from an opened model, with what `capture` needs beside it."""
+    return _Importer(model, skip_unsupported).run(batch, input_shapes or {})
+
+
+class _Importer:
+    def __init__(self, model: Model, skip: bool) -> None:
+        self.model, self.skip = model, skip
+        self.proto_graph = model.proto.graph
+        self.constants = {t.name: t for t in self.proto_graph.initializer}
+        self.values: dict[str, Value] = {}
+        self.graph = Graph(self.proto_graph.name or Path(model.name).stem, _consumers(self.proto_graph))
+        self.faults: list[str] = []
+        self.inferred: dict[str, Dims] | None = None
+
+    def run(self, batch: int | None, given: InputShapes) -> Imported:
+        shapes = input_dims(self.model, batch, given)
+        for name, dims in shapes.items():
+            self.graph.where, self.graph.stem = f"{self.model.name}: input {name!r}", name
+            self.values[name] = self.graph.add(ops.Input(dims or (1,)), shape=dims)
+            self.graph.tensors[name] = name
+        self._walk(self.proto_graph.node, 0)
+        if self.faults:
+            what = "cannot express these operators (skipped if you say so, where shapes allow):"
+            raise ConfigError("\n  ".join([what, *self.faults]), self.model.name)
+        outputs = [self._output(o.name) for o in self.proto_graph.output]
+        network = self.graph.finish([o for o in outputs if o is not None], f"ONNX: {Path(self.model.name).name}")
+        graph = self.graph
+        return Imported(self.model, network, graph.weights, graph.quantized, graph.tensors, graph.operands, shapes)
+
+    def _output(self, name: str) -> Act | None:
+        """A result of the network, under its ONNX shape; None if it is a constant."""
+        value = self._value(name)
+        if not isinstance(value, Act):
+            return None
+        self.graph.where, self.graph.stem = f"{self.model.name}: output {name!r}", name
+        out = self.graph.plain(value)
+        self.graph.tensors.setdefault(out.layer, name)
+        return out
+
+    def _value(self, name: str) -> Value | None:
+        if not name:
+            return None
+        if name not in self.values:
+            tensor = self.constants.get(name)
+            if tensor is None:
+                raise ConfigError(f"tensor {name!r} is read before it is written", self.model.name)
+            array = self.model.array(tensor)
+            self.values[name] = Const(array, _is_float(array))
+        return self.values[name]
+
+    def _walk(self, nodes: Any, depth: int) -> None:
+        for node in nodes:
+            results = self._convert(node, depth)
+            for i, name in enumerate(node.output):
+                if name:
+                    self.values[name] = results[i] if i < len(results) else Lost(f"output {i} of {_label(node)}")
+
+    def _convert(self, node: Any, depth: int) -> list[Value]:
+        graph, label = self.graph, _label(node)
+        graph.where, graph.stem = f"{self.model.name}: node {label}", _stem(node)
+        values = [self._value(name) for name in node.input]
+        lost = next((v for v in values if isinstance(v, Lost)), None)
+        if lost is not None:
+            if not self.faults:
+                self.faults.append(f"{label}: reads {lost.because}, which is not computed")
+            return [lost] * len(node.output)
+        try:
+            attrs = attributes(node, self.model)
+            if node.op_type == "If" and node.domain in ("", "ai.onnx"):
+                return self._branch(node, values, attrs, depth)
+            step = Step(graph, node.op_type, attrs, self.model.opset, list(node.input), values, list(node.output))
+            results = self._apply(node, step)
+        except Unsupported as reason:
+            return self._unsupported(node, values, str(reason))
+        except ConfigError:
+            raise
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
+            what = f"its attributes and inputs do not fit: {type(error).__name__}: {error}"
+            raise ConfigError(what, graph.where) from None
+        for value, name in zip(results, node.output, strict=False):
+            if isinstance(value, Act) and name and not step.keeps_tensor:
+                graph.tensors[value.layer] = name
+        return results
+
+    def _apply(self, node: Any, step: Step) -> list[Value]:
+        standard = node.domain in ("", "ai.onnx")
+        known = [v for v in step.values if v is not None]
+        if standard and node.op_type in ("Shape", "Size") and isinstance(step.values[0], Act):
+            dims = step.values[0].shape
+            if node.op_type == "Size":
+                return [Const(np.asarray(prod(dims), np.int64))]
+            part = slice(step.attrs.get("start", 0), step.attrs.get("end"))
+            return [Const(np.asarray(dims[part], np.int64))]
+        if standard and all(isinstance(v, Const) for v in known) and node.op_type not in _OWN_FOLDING:
+            fold = FOLDS.get(node.op_type)
+            if fold is not None:
+                arrays = [np.asarray(a) for a in fold(step.call)]
+                learned = any(isinstance(v, Const) and v.learned for v in known) or node.op_type == "Constant"
+                return [Const(a, learned and _is_float(a)) for a in arrays]
+        key = node.op_type if standard else f"{node.domain}:{node.op_type}"
+        converter = CONVERTERS.get(key)
+        if converter is None:
+            raise Unsupported("there is no such operator here")
+        return converter(step)
+
+    def _branch(self, node: Any, values: list[Value | None], attrs: dict[str, Any], depth: int) -> list[Value]:
+        """An If whose condition is known: the branch taken becomes part of the graph."""
+        condition = values[0]
+        if not isinstance(condition, Const) or condition.array.size != 1:
+            raise Unsupported("its condition is computed at run time")
+        if depth >= MAX_BRANCHES:
+            raise Unsupported("branches are nested too deeply")
+        taken = attrs["then_branch" if bool(condition.array.reshape(-1)[0]) else "else_branch"]
+        self.constants.update({t.name: t for t in taken.initializer})
+        self.graph.consumers.update(_consumers(taken))
+        self._walk(taken.node, depth + 1)
+        return [self._value(o.name) or Lost(f"an output of {_label(node)}") for o in taken.output]
+
+    def _unsupported(self, node: Any, values: list[Value | None], reason: str) -> list[Value]:
+        label = _label(node)
+        source = next((v for v in values if isinstance(v, Act)), None)
+        if not self.skip or source is None:
+            self.faults.append(f"{label}: {reason}")
+            return [Lost(f"the result of {label}")] * len(node.output)
+        results: list[Value] = []
+        for name in node.output:
+            dims = self._inferred_shape(name) or source.shape
+            if prod(dims) == prod(source.shape):
+                results.append(Act(source.layer, dims))
+            elif self.graph.consumers.get(name, 0):
+                what = f"{label} cannot be skipped: its input has shape {source.shape}, its output {name!r} {dims}"
+                raise ConfigError(what, self.model.name)
+            else:
+                results.append(Lost(f"output {name!r} of {label}"))
+        return results
+
+    def _inferred_shape(self, name: str) -> Dims | None:
+        """What the model, or onnx's own inference, says about a tensor's shape."""
+        if self.inferred is None:
+            onnx = require_onnx()
+            graph = self.proto_graph
+            try:
+                graph = onnx.shape_inference.infer_shapes(self.model.proto).graph
+            except Exception:  # the model has operators that onnx does not know either
+                pass
+            infos = [*graph.value_info, *graph.output]
+            self.inferred = {i.name: d for i in infos if (d := _static(i.type.tensor_type)) is not None}
+        return self.inferred.get(name)
+
+
+def input_dims(model: Model, batch: int | None, given: InputShapes) -> dict[str, Dims]:
+    """Shapes of the inputs that are no initialisers.
+
+    Raises
+    ------
+    ConfigError
+        If a dimension is not known, or what is given does not fit the model.
+    """
+    graph = model.proto.graph
+    weights = {t.name for t in graph.initializer}
+    inputs = [i for i in graph.input if i.name not in weights]
+    unknown = sorted(set(given) - {i.name for i in inputs})
+    if unknown:
+        names = ", ".join(i.name for i in inputs)
+        raise ConfigError(f"there is no input {unknown[0]!r} to give a shape for; inputs: {names}", model.name)
+    if batch is not None and batch < 1:
+        raise ConfigError(f"batch must be >= 1, got {batch}", model.name)
+    symbols: dict[str, int] = {}
+    for item in inputs:
+        declared = item.type.tensor_type.shape.dim
+        for dim, value in zip(declared, given.get(item.name, ()), strict=False):
+            if dim.dim_param:
+                symbols.setdefault(dim.dim_param, int(value))
+    return {i.name: _dims_of(model, i, batch, given.get(i.name), symbols, len(inputs) == 1) for i in inputs}
+
+
+def _dims_of(
+    model: Model, item: Any, batch: int | None, given: Sequence[int] | None, symbols: dict[str, int], alone: bool
+) -> Dims:
+    where, kind = f"{model.name}: input {item.name!r}", item.type.tensor_type
+    if not item.type.HasField("tensor_type") or (given is None and not kind.HasField("shape")):
+        raise ConfigError(f"must be a tensor of known rank; give input_shapes={{{item.name!r}: (...)}}", where)
+    declared = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
+    if given is not None:
+        dims = tuple(int(d) for d in given)
+        if kind.HasField("shape") and len(dims) != len(declared):
+            raise ConfigError(f"has {len(declared)} dimensions, but the shape given, {dims}, has {len(dims)}", where)
+        if min(dims, default=1) < 1:
+            raise ConfigError(f"every dimension must be >= 1, got {dims}", where)
+        return dims
+    found = []
+    for i, (value, dim) in enumerate(zip(declared, kind.shape.dim, strict=True)):
+        if i == 0 and batch is not None and (value is None or value < 1 or alone):
+            value = batch
+        if value is None or value < 1:
+            value = symbols.get(dim.dim_param)
+        if value is None:
+            raise ConfigError(_dynamic(item.name, i, dim.dim_param, len(declared)), where)
+        found.append(int(value))
+    return tuple(found)
+
+
+def _dynamic(name: str, index: int, symbol: str, rank: int) -> str:
+    called = f" ({symbol!r})" if symbol else ""
+    example = ", ".join("..." if i != index else symbol or "?" for i in range(rank))
+    by_batch = "batch=... (--batch), or " if index == 0 else ""
+    shape = f"input_shapes={{{name!r}: ({example})}} (--input-shape {name}=...)"
+    return f"dimension {index}{called} is left open by the model; give {by_batch}{shape}"
+
+
+def _static(tensor_type: Any) -> Dims | None:
+    if not tensor_type.HasField("shape"):
+        return None
+    dims = [d.dim_value if d.HasField("dim_value") else 0 for d in tensor_type.shape.dim]
+    return tuple(dims) if all(d > 0 for d in dims) else None
+
+
+def _consumers(graph: Any) -> dict[str, int]:
+    count: Counter[str] = Counter(o.name for o in graph.output)
+    stack = list(graph.node)
+    while stack:
+        node = stack.pop()
+        count.update(name for name in node.input if name)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs) if attribute.g.node or attribute.graphs else ():
+                stack.extend(inner.node)
+                count.update(o.name for o in inner.output)
+    return count
+
+
+def _label(node: Any) -> str:
+    kind = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+    return f"{node.name or _stem(node)!r} ({kind})" if node.name else f"of output {_stem(node)!r} ({kind})"
+
+
+def _stem(node: Any) -> str:
+    return node.name or next((o for o in node.output if o), node.op_type)
+
+
+def _is_float(array: np.ndarray) -> bool:
+    return array.size > 0 and array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+
+
+__all__ = ["Imported", "MAX_ELEMENTS", "import_model", "import_onnx", "input_dims"]
