@@ -1,0 +1,162 @@
+"""What an engine is: it lowers a layer to a pass table whose cycles are exact, and says what it did.
+
+To add an engine, write one file in this folder: a subclass of `Engine` with a nested `Spec`,
+decorated with `@ENGINES.register("name")`. Tiling, residency, waiting and energy are shared; an
+engine answers how long each tile takes, and which actions that costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, ClassVar
+
+from accelsim.base.errors import ConfigError
+from accelsim.base.registry import Registry
+from accelsim.base.spec import Spec
+from accelsim.mapping.problem import OPERANDS, Loops, Mapping, Problem, Room
+from accelsim.sim.passes import PassTable
+from accelsim.workload.network import Layer
+from accelsim.workload.shapes import ConvShape, GemmShape
+from accelsim.workload.trace import Trace
+
+ENGINES: Registry[type[Engine]] = Registry("engine", "accelsim.engines")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One layer as it meets a machine.
+
+    Attributes
+    ----------
+    layer : Layer
+    trace : Trace
+        For engines whose cycles depend on the data.
+    bits : dict
+        Stored bits of an element of ifmap, filter, psum and ofmap.
+    rooms : tuple of Room
+        Buffers with the bytes that are free in this layer.
+    word_bits : dict
+        Buffer name -> bits that one access moves.
+    on_chip : tuple of bool
+        (ifmap, ofmap, filter) cause no traffic to DRAM.
+    dram_bytes_per_cycle : Fraction
+        For scoring mappings only.
+    addresses : dict
+        Operand -> first byte in DRAM.
+    objective : str
+        "traffic" or "cycles": what a mapping is chosen by first.
+    pinned : Mapping or None
+    fused_ops : int
+        Simple operations per output applied on the way out (activation, folded batch norm).
+    vector_lanes : int
+    """
+
+    layer: Layer
+    trace: Trace
+    bits: dict[str, int]
+    rooms: tuple[Room, ...]
+    word_bits: dict[str, int]
+    on_chip: tuple[bool, bool, bool] = (False, False, False)
+    dram_bytes_per_cycle: Fraction = Fraction(1)
+    addresses: dict[str, int] = field(default_factory=dict)
+    objective: str = "traffic"
+    pinned: Mapping | None = None
+    fused_ops: int = 0
+    vector_lanes: int = 1
+
+    def problem(self, shape: ConvShape | GemmShape, unit: tuple[int, int, int]) -> Problem:
+        """The tiling problem of `shape` on this machine."""
+        bits = tuple(self.bits[o] for o in OPERANDS)
+        return Problem(Loops.of(shape), self.rooms, bits, self.on_chip, unit)  # type: ignore[arg-type]
+
+    def room_of(self, operand: str) -> Room:
+        """The buffer that holds `operand`."""
+        for room in self.rooms:
+            if operand in room.holds:
+                return room
+        if operand == "psum":
+            return self.room_of("ofmap")
+        raise ConfigError(f"no buffer holds {operand}")
+
+    def slots(self) -> dict[str, int]:
+        """Tiles that each operand's buffer holds at a time."""
+        return {operand: self.room_of(operand).slots for operand in OPERANDS}
+
+
+class Engine:
+    """Base of all engines.
+
+    Parameters
+    ----------
+    spec : Spec
+        An instance of the subclass' own `Spec`.
+    """
+
+    kind: ClassVar[str] = ""
+
+    class Spec(Spec):
+        """Parameters of the engine; the subclass declares them."""
+
+    def __init__(self, spec: Any) -> None:
+        self.spec = spec
+
+    def lower(self, task: Task) -> PassTable:
+        """The pass table of a compute layer.
+
+        Raises
+        ------
+        ConfigError
+            If the layer cannot run here: says what does not fit.
+        """
+        raise NotImplementedError
+
+    def peak_macs_per_cycle(self, bits: dict[str, int]) -> int:
+        """Multiply-accumulates per cycle if nothing is in the way."""
+        raise NotImplementedError
+
+    def supported_bits(self) -> dict[str, tuple[int, ...]]:
+        """Bit widths that the engine computes with, for `ifmap` and `filter`."""
+        raise NotImplementedError
+
+    def components(self, bits: dict[str, int]) -> list[Component]:
+        """The parts of the engine that cost energy and area, with how many of each there are."""
+        raise NotImplementedError
+
+    def check_bits(self, task: Task) -> None:
+        """Refuse operands of the trace that the engine cannot represent.
+
+        Raises
+        ------
+        ConfigError
+            Naming the layer, the operand, its bits and those that are supported.
+        """
+        for role, widths in self.supported_bits().items():
+            operand = task.trace.operand(task.layer.name, role)
+            if operand is not None and operand.bits > max(widths):
+                listed = ", ".join(map(str, widths))
+                raise ConfigError(
+                    f"{role} has {operand.bits} bits, but engine {self.kind!r} computes with {listed}",
+                    f"layer {task.layer.name}",
+                )
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part of an engine for the energy and area tables.
+
+    Attributes
+    ----------
+    name : str
+        As in action counts.
+    primitive : str
+        What the cost model knows: "mac", "register", "adder", ...
+    count : int
+    params : dict
+        Arguments of the primitive (bits, ...).
+    """
+
+    name: str
+    primitive: str
+    count: int
+    params: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,150 @@
+"""What engines share when they lower a layer: choosing a mapping, walking it, counting buffer accesses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.base.counts import ActionCounts
+from accelsim.base.units import ceil_div
+from accelsim.engines.base import Task
+from accelsim.mapping.problem import Loops, Mapping, Problem
+from accelsim.mapping.search import candidates
+from accelsim.sim.passes import PassArray, empty_passes
+from accelsim.workload.shapes import ConvShape, GemmShape
+
+Cycles = Callable[[Any, Any, Any], Any]
+
+
+def choose(task: Task, problem: Problem, interval: Cycles) -> Mapping:
+    """The best mapping of a layer by the task's objective, or the pinned one.
+
+    `interval(m, n, k)` gives, for int64 arrays of tile extents, the cycles that the array is taken by
+    one tile. A layer's time is estimated as max(compute, traffic / bandwidth), plus what cannot
+    overlap: the way in of the first tile and the way out of the last.
+
+    Raises
+    ------
+    ConfigError
+        If no tile fits the buffers.
+    """
+    pinned = pinned_mapping(task, problem.loops)
+    if pinned is not None:
+        return pinned
+    options, traffic_bits = candidates(problem)
+    if len(options) == 1:
+        return options[0]
+    cycles = _estimate(task, problem, options, traffic_bits, interval)
+    keys = (traffic_bits, cycles) if task.objective == "traffic" else (cycles, traffic_bits)
+    return options[int(np.lexsort((np.arange(len(options)), keys[1], keys[0]))[0])]
+
+
+def _estimate(
+    task: Task, problem: Problem, options: tuple[Mapping, ...], traffic_bits: NDArray[np.int64], interval: Cycles
+) -> NDArray[np.int64]:
+    loops = problem.loops
+    column = {name: np.array([getattr(o, name) for o in options], np.int64) for name in _TILE_FIELDS}
+    extent = {"images": loops.images, "rows": loops.p, "cols": loops.q}
+    # an option is ragged in at most one of images, rows and columns: the others divide or are whole
+    full_m = column["images"] * column["rows"] * column["cols"]
+    counts_m = prod(-(-extent[x] // column[x]) for x in extent)
+    edge_m = full_m - (counts_m * full_m - loops.images * loops.p * loops.q)
+    total = np.zeros(len(options), np.int64)
+    trips_n = -(-loops.outputs // column["outputs"])
+    trips_k = -(-loops.channels // column["channels"])
+    edge_n = loops.outputs - (trips_n - 1) * column["outputs"]
+    edge_k = loops.channels - (trips_k - 1) * column["channels"]
+    for m, times_m in ((full_m, counts_m - 1), (edge_m, 1)):
+        for n, times_n in ((column["outputs"], trips_n - 1), (edge_n, 1)):
+            for k, times_k in ((column["channels"], trips_k - 1), (edge_k, 1)):
+                total += interval(m, n, k * loops.window) * (times_m * times_n * times_k)
+    total *= loops.groups
+    rate = task.dram_bytes_per_cycle * 8
+    in_flight = traffic_bits * rate.denominator // rate.numerator
+    first = column["groups"] * column["outputs"] * column["channels"] * loops.window * problem.bits[1]
+    first = np.where(problem.on_chip[2], 0, first)
+    if not problem.on_chip[0]:
+        first = first + column["groups"] * full_m * column["channels"] * problem.bits[0]
+    last = 0 if problem.on_chip[1] else column["groups"] * full_m * column["outputs"] * problem.bits[3]
+    exposed = (first + last) * rate.denominator // rate.numerator
+    estimate: NDArray[np.int64] = np.maximum(total, in_flight) + exposed
+    return estimate
+
+
+_TILE_FIELDS = ("groups", "images", "rows", "cols", "outputs", "channels")
+
+
+def pinned_mapping(task: Task, loops: Loops) -> Mapping | None:
+    """The pinned mapping, cut to the layer's extents (None: the mapping is searched)."""
+    if task.pinned is None:
+        return None
+    extents = (loops.groups, loops.images, loops.p, loops.q, loops.outputs, loops.channels)
+    pin = task.pinned
+    cut = {name: min(getattr(pin, name), extent) for name, extent in zip(_TILE_FIELDS, extents, strict=True)}
+    return replace(pin, **cut)
+
+
+def passes_from_tiles(tiles: NDArray[Any], task: Task) -> PassArray:
+    """Copy traffic from a tile table, and lay the tiles out in DRAM."""
+    rows = empty_passes(len(tiles))
+    for name in ("filter_bytes", "ifmap_bytes", "psum_in_bytes", "ofmap_bytes", "psum_out_bytes"):
+        rows[name] = tiles[name]
+    rows["macs"] = tiles["groups"] * tiles["m"] * tiles["n"] * tiles["k"]
+    _addresses(rows, tiles, task)
+    return rows
+
+
+def _addresses(rows: PassArray, tiles: NDArray[Any], task: Task) -> None:
+    """Filters lie tile by tile in the order of first use; images row by row, channels innermost."""
+    base = task.addresses
+    key = (tiles["group0"] << 42) + (tiles["output0"] << 21) + tiles["channel0"]
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    size = (tiles["groups"] * tiles["n"] * tiles["k"] * task.bits["filter"] + 7) // 8
+    by_use = np.argsort(first, kind="stable")
+    offset = np.zeros(len(first), np.int64)
+    offset[by_use] = np.concatenate(([0], np.cumsum(size[first[by_use]])[:-1]))
+    rows["filter_address"] = base.get("filter", 0) + offset[inverse]
+    work = task.layer.work
+    if isinstance(work, ConvShape):
+        row_bytes = ceil_div(work.w * work.c * task.bits["ifmap"], 8)
+        top = np.maximum(0, tiles["row0"] * work.stride[0] - work.pad[0])
+        rows["ifmap_address"] = base.get("ifmap", 0) + (tiles["image0"] * work.h + top) * row_bytes
+        out_row = ceil_div(work.q * work.m * task.bits["ofmap"], 8)
+        rows["ofmap_address"] = base.get("ofmap", 0) + (tiles["image0"] * work.p + tiles["row0"]) * out_row
+    elif isinstance(work, GemmShape):
+        rows["ifmap_address"] = base.get("ifmap", 0) + tiles["image0"] * ceil_div(work.k * task.bits["ifmap"], 8)
+        rows["ofmap_address"] = base.get("ofmap", 0) + tiles["image0"] * ceil_div(work.n * task.bits["ofmap"], 8)
+    rows["psum_address"] = base.get("psum", 0)
+
+
+def buffer_counts(task: Task, tiles: NDArray[Any], reads: dict[str, int], writes: dict[str, int]) -> ActionCounts:
+    """Accesses of the buffers: by the array (`reads`, `writes` in words of each operand), and by DMA.
+
+    A buffer moves `word_bits` with each access, so narrow operands share one.
+    """
+    bits_read: dict[str, int] = {}
+    bits_written: dict[str, int] = {}
+
+    def note(table: dict[str, int], operand: str, bits: int) -> None:
+        name = task.room_of(operand).name
+        table[name] = table.get(name, 0) + bits
+
+    for operand, words in reads.items():
+        note(bits_read, operand, words * task.bits[operand])
+    for operand, words in writes.items():
+        note(bits_written, operand, words * task.bits[operand])
+    for operand, column in (("filter", "filter_bytes"), ("ifmap", "ifmap_bytes"), ("psum", "psum_in_bytes")):
+        note(bits_written, operand, 8 * int(tiles[column].sum()))
+    for operand, column in (("ofmap", "ofmap_bytes"), ("psum", "psum_out_bytes")):
+        note(bits_read, operand, 8 * int(tiles[column].sum()))
+    counts = ActionCounts()
+    for name, bits in bits_read.items():
+        counts.add(name, "read", ceil_div(bits, task.word_bits[name]))
+    for name, bits in bits_written.items():
+        counts.add(name, "write", ceil_div(bits, task.word_bits[name]))
+    return counts

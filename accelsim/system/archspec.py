@@ -1,0 +1,370 @@
+"""Architecture files: what they may say, and how `extends` and overrides become one validated spec."""
+
+from __future__ import annotations
+
+import copy
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from accelsim.base.errors import ConfigError, nearest
+from accelsim.base.paths import find, shipped_names
+from accelsim.base.spec import Spec, build
+from accelsim.base.yamlio import Document, KeyPath, Mark, dotted, parse_yaml, read_yaml
+from accelsim.engines.base import ENGINES, Engine
+from accelsim.mapping.problem import Mapping, Room
+
+
+def _whole(value: Any) -> Any:
+    """`700e6` is an integer to a reader, so it is one here."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, pydantic.BeforeValidator(_whole)]
+Operand = Literal["ifmap", "filter", "psum", "ofmap"]
+
+
+class Technology(Spec):
+    """The process that energy and area are given for."""
+
+    node_nm: Whole = pydantic.Field(ge=5, le=180, description="feature size, nm")
+    vdd: float | None = pydantic.Field(default=None, gt=0.3, le=2.0, description="supply, V (default: nominal)")
+
+
+class Buffer(Spec):
+    """An on-chip memory between DRAM and the array."""
+
+    name: str = pydantic.Field(pattern=r"^[a-z][a-z0-9_]*$", description="as in reports and action counts")
+    holds: list[Operand] = pydantic.Field(min_length=1, description="operands that live here")
+    capacity_bytes: Whole = pydantic.Field(ge=1, le=2**40, description="bytes, all banks")
+    word_bits: Whole = pydantic.Field(default=64, ge=1, le=65536, description="bits that one access moves")
+    slots: Whole = pydantic.Field(default=2, ge=1, le=64, description="tiles of an operand at a time; 2: double")
+    keep_activations: bool = pydantic.Field(
+        default=False, description="whole feature maps stay here between layers while they fit"
+    )
+
+
+class Dram(Spec):
+    """The memory off the chip."""
+
+    standard: str = pydantic.Field(description="row of the energy tables, and of the detailed model")
+    bandwidth_bytes_per_s: Whole = pydantic.Field(ge=1, description="bytes per second, both directions together")
+    latency_ns: Whole = pydantic.Field(default=0, ge=0, le=10**6, description="from request to last byte, unloaded")
+    burst_bytes: Whole = pydantic.Field(default=1, ge=1, le=4096, description="transfers move whole bursts")
+    fidelity: Literal["ideal", "bandwidth"] = pydantic.Field(default="bandwidth", description="how it is modelled")
+
+
+class Precision(Spec):
+    """Bits of an element as it is stored and moved; narrower operands of a trace are padded to this."""
+
+    ifmap: Whole = pydantic.Field(default=8, ge=1, le=32)
+    filter: Whole = pydantic.Field(default=8, ge=1, le=32)
+    psum: Whole = pydantic.Field(default=32, ge=1, le=64)
+    ofmap: Whole = pydantic.Field(default=8, ge=1, le=32)
+
+
+class Vector(Spec):
+    """The unit for pooling, element-wise and normalisation layers."""
+
+    lanes: Whole = pydantic.Field(ge=1, le=2**20, description="simple operations per cycle")
+
+
+class Pin(Spec):
+    """A mapping fixed for the layers whose names match."""
+
+    layers: str = pydantic.Field(default="*", description="glob over layer names")
+    groups: Whole = pydantic.Field(default=1, ge=1)
+    images: Whole = pydantic.Field(default=1, ge=1, description="images (GEMM: rows m) of a tile")
+    rows: Whole = pydantic.Field(default=2**40, ge=1, description="output rows of a tile")
+    cols: Whole = pydantic.Field(default=2**40, ge=1, description="output columns of a tile")
+    outputs: Whole = pydantic.Field(default=2**40, ge=1, description="output channels (GEMM: n) of a tile")
+    channels: Whole = pydantic.Field(default=2**40, ge=1, description="input channels (GEMM: k) of a tile")
+    order: Literal["mnk", "mkn", "nmk", "nkm", "kmn", "knm"] = pydantic.Field(
+        default="nmk", description="loop order, outermost first"
+    )
+    keep: list[Literal["ifmap", "filter", "psum"]] = pydantic.Field(
+        default=[], description="operands that stay resident for the whole layer"
+    )
+
+    def mapping(self) -> Mapping:
+        """As the mapping room writes it."""
+        return Mapping(
+            self.groups,
+            self.images,
+            self.rows,
+            self.cols,
+            self.outputs,
+            self.channels,
+            self.order,
+            *(operand in self.keep for operand in ("ifmap", "filter", "psum")),
+        )
+
+
+class MappingSpec(Spec):
+    """How layers are cut into tiles."""
+
+    objective: Literal["traffic", "cycles"] = pydantic.Field(
+        default="traffic", description="what a searched mapping is chosen by first; the other breaks ties"
+    )
+    prefetch: bool = pydantic.Field(default=False, description="fetch the next layer's filters early if they fit")
+    pinned: list[Pin] = pydantic.Field(default=[], description="first match wins; other layers are searched")
+
+
+class Energy(Spec):
+    """Where costs come from."""
+
+    table: str | None = pydantic.Field(
+        default=None, description="a CSV or an Accelergy reference table that replaces ours (path beside this file)"
+    )
+
+
+class EngineKind(Spec):
+    """Only the kind; the other keys belong to that engine."""
+
+    model_config = pydantic.ConfigDict(extra="allow", frozen=True, strict=True)
+    kind: str
+
+
+class ArchSpec(Spec):
+    """One accelerator."""
+
+    name: str = pydantic.Field(min_length=1)
+    source: str = pydantic.Field(min_length=1, description="paper or data sheet")
+    description: str = ""
+    technology: Technology
+    clock_hz: Whole = pydantic.Field(ge=10**3, le=10**11, description="core clock")
+    engine: EngineKind
+    vector: Vector
+    precision: Precision = Precision()
+    buffers: list[Buffer] = pydantic.Field(min_length=1, description="from the array outward")
+    dram: Dram
+    mapping: MappingSpec = MappingSpec()
+    energy: Energy = Energy()
+    notes: dict[str, str] = pydantic.Field(
+        default={}, description='dotted key -> where its value comes from, or "assumed: why"'
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Any:
+        names = [b.name for b in self.buffers]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"buffers: name {name!r} is used twice")
+        for operand in ("ifmap", "filter", "ofmap"):
+            holders = [b.name for b in self.buffers if operand in b.holds]
+            if len(holders) != 1:
+                raise ValueError(f"buffers: exactly one must hold {operand}, got {holders or 'none'}")
+        if sum("psum" in b.holds for b in self.buffers) > 1:
+            raise ValueError("buffers: at most one may hold psum (default: with the ofmap)")
+        keepers = [b for b in self.buffers if b.keep_activations]
+        if any("ifmap" not in b.holds or "ofmap" not in b.holds for b in keepers):
+            raise ValueError("buffers: keep_activations needs a buffer that holds both ifmap and ofmap")
+        if self.precision.psum < max(self.precision.ifmap, self.precision.filter):
+            raise ValueError("precision: psum must have at least the bits of its operands")
+        return self
+
+    def rooms(self) -> tuple[Room, ...]:
+        """The buffers, empty, as the tiler sees them; psums stay with the ofmap if no buffer claims them."""
+        claimed = any("psum" in b.holds for b in self.buffers)
+        return tuple(
+            Room(
+                b.name,
+                b.capacity_bytes,
+                (*b.holds, "psum") if not claimed and "ofmap" in b.holds else tuple(b.holds),
+                b.slots,
+            )
+            for b in self.buffers
+        )
+
+    def bits(self) -> dict[str, int]:
+        """Stored bits of every operand."""
+        p = self.precision
+        return {"ifmap": p.ifmap, "filter": p.filter, "psum": p.psum, "ofmap": p.ofmap}
+
+    def dram_bytes_per_cycle(self) -> Fraction:
+        """Exact bandwidth in core-clock cycles."""
+        return Fraction(self.dram.bandwidth_bytes_per_s, self.clock_hz)
+
+    def dram_latency_cycles(self) -> int:
+        """Latency, rounded up."""
+        return -(-self.dram.latency_ns * self.clock_hz // 10**9)
+
+    def pin_for(self, layer: str) -> Mapping | None:
+        """The pinned mapping of a layer, or None."""
+        for pin in self.mapping.pinned:
+            if fnmatchcase(layer, pin.layers):
+                return pin.mapping()
+        return None
+
+
+class Architecture:
+    """A validated spec with its engine, ready to simulate.
+
+    Attributes
+    ----------
+    spec : ArchSpec
+    engine : Engine
+    data : dict
+        The merged YAML, as plain data: what results record and hash.
+    path : Path or None
+    """
+
+    def __init__(self, document: Document, path: Path | None = None) -> None:
+        self.spec = build(ArchSpec, document)
+        self.data: dict[str, Any] = document.data
+        self.path = path
+        where = document.where(("engine", "kind"))
+        engine_type = ENGINES.lookup(self.spec.engine.kind, where)
+        parameters = {k: _whole(v) for k, v in document.data["engine"].items() if k != "kind"}
+        self.engine: Engine = engine_type(build(engine_type.Spec, document, ("engine",), parameters))
+        self._check_notes(document)
+
+    @property
+    def name(self) -> str:
+        """As written in the file."""
+        return self.spec.name
+
+    def _check_notes(self, document: Document) -> None:
+        for key in self.spec.notes:
+            if not _has(self.data, key):
+                raise ConfigError(f"note about {key!r}, but there is no such key", document.where(("notes", key)))
+
+
+def load_arch(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Architecture:
+    """Read an architecture by shipped name or path, follow `extends`, apply `key=value` overrides.
+
+    Raises
+    ------
+    ConfigError
+        Before anything else happens, for anything that is wrong in the file or the overrides.
+    """
+    path = find(str(name), "arch_configs", "architecture")
+    document = _read(path, shipped=path.name if str(name) == path.stem else str(path))
+    for override in overrides:
+        apply_override(document, override)
+    return Architecture(document, path)
+
+
+def list_archs() -> list[str]:
+    """Names of the shipped architectures."""
+    return shipped_names("arch_configs")
+
+
+def _read(path: Path, shipped: str) -> Document:
+    document = read_yaml(path, shipped)
+    if not isinstance(document.data, dict):
+        raise ConfigError("an architecture must be a mapping", document.where(()))
+    parent = document.data.pop("extends", None)
+    if parent is None:
+        return document
+    where = document.where(("extends",))
+    if not isinstance(parent, str):
+        raise ConfigError(f"extends must be a name or a path, got {parent!r}", where)
+    beside = path.parent / parent
+    base_path = beside if beside.is_file() else find(parent, "arch_configs", "architecture")
+    base = read_yaml(base_path)
+    if not isinstance(base.data, dict):
+        raise ConfigError("an architecture must be a mapping", base.where(()))
+    if "extends" in base.data:
+        raise ConfigError(f"{parent!r} itself extends another file; one level only", where)
+    merged = Document(_merge(base.data, document.data), document.file, {**base.marks, **document.marks})
+    return merged
+
+
+def _merge(base: Any, over: Any) -> Any:
+    """Mappings are merged, lists of named mappings by name, everything else is replaced."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        merged = copy.deepcopy(base)
+        for key, value in over.items():
+            merged[key] = _merge(base[key], value) if key in base else copy.deepcopy(value)
+        return merged
+    if _named(base) and _named(over):
+        merged_list = copy.deepcopy(base)
+        for item in over:
+            for index, old in enumerate(merged_list):
+                if old["name"] == item["name"]:
+                    merged_list[index] = _merge(old, item)
+                    break
+            else:
+                merged_list.append(copy.deepcopy(item))
+        return merged_list
+    return copy.deepcopy(over)
+
+
+def _named(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) and "name" in v for v in value)
+
+
+def apply_override(document: Document, override: str) -> None:
+    """Set `a.b[0].c=value`; a list item may be called by its name (`buffers.weight_fifo.slots=8`).
+
+    Raises
+    ------
+    ConfigError
+        If the text has no `=`, the value is not YAML, or a key on the way does not exist.
+    """
+    key, separator, text = override.partition("=")
+    where = f"--set {override}"
+    if not separator or not key.strip():
+        raise ConfigError("must be key=value, for example engine.rows=64", where)
+    value = parse_yaml(text, where).data if text.strip() else ""
+    parts = key.strip().replace("[", ".").replace("]", "").split(".")
+    target: Any = document.data
+    path: KeyPath = ()
+    for part in parts[:-1]:
+        target, path = _enter(target, part, path, where)
+    last = parts[-1]
+    if isinstance(target, list):
+        index = _index(target, last, path, where)
+        target[index], path = value, (*path, index)
+    elif isinstance(target, dict):
+        target[last], path = value, (*path, last)
+    else:
+        raise ConfigError(f"{dotted(path)} has no keys", where)
+    for old in [p for p in document.marks if p[: len(path)] == path]:
+        del document.marks[old]
+    document.marks[path] = Mark(where, 0, 0)
+
+
+def _enter(target: Any, part: str, path: KeyPath, where: str) -> tuple[Any, KeyPath]:
+    if isinstance(target, list):
+        index = _index(target, part, path, where)
+        return target[index], (*path, index)
+    if not isinstance(target, dict):
+        raise ConfigError(f"{dotted(path)} has no keys", where)
+    if part not in target:
+        known = [str(k) for k in target]
+        if not path and part in ArchSpec.model_fields or path == ("mapping",):
+            target[part] = {}
+        else:
+            close = nearest(part, known) or known
+            raise ConfigError(f"unknown key {dotted((*path, part))}; did you mean {' or '.join(close)}?", where)
+    return target[part], (*path, part)
+
+
+def _index(target: list[Any], part: str, path: KeyPath, where: str) -> int:
+    if part.isdigit() and int(part) < len(target):
+        return int(part)
+    for index, item in enumerate(target):
+        if isinstance(item, dict) and item.get("name") == part:
+            return index
+    names = [str(i.get("name", n)) if isinstance(i, dict) else str(n) for n, i in enumerate(target)]
+    raise ConfigError(f"{dotted(path)} has no item {part!r}; items: {', '.join(names)}", where)
+
+
+def _has(data: Any, key: str) -> bool:
+    target = data
+    for part in key.replace("[", ".").replace("]", "").split("."):
+        if isinstance(target, dict) and part in target:
+            target = target[part]
+        elif isinstance(target, list):
+            match = [i for n, i in enumerate(target) if str(n) == part or isinstance(i, dict) and i.get("name") == part]
+            if not match:
+                return False
+            target = match[0]
+        else:
+            return False
+    return True

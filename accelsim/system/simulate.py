@@ -1,0 +1,221 @@
+"""`simulate(arch, trace)`: schedule, place, map, lower, play, price."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from accelsim import __version__
+from accelsim.base.counts import ActionCounts
+from accelsim.base.errors import ConfigError
+from accelsim.base.units import ceil_div
+from accelsim.engines.base import Task
+from accelsim.engines.vector import lower_vector
+from accelsim.mapping.problem import Room
+from accelsim.memory.bandwidth import BandwidthDram, IdealMemory
+from accelsim.memory.model import MemoryModel
+from accelsim.sim.passes import PassTable
+from accelsim.sim.player import Timeline, play
+from accelsim.system.archspec import ArchSpec, Architecture
+from accelsim.system.costs import Costs
+from accelsim.system.residency import Residency
+from accelsim.system.result import LayerResult, RunResult
+from accelsim.system.schedule import Schedule, Step, schedule
+from accelsim.workload.ops import Matmul
+from accelsim.workload.shapes import VectorShape
+from accelsim.workload.trace import Trace
+
+Progress = Callable[[int, int, str], None]
+
+
+def simulate(arch: Architecture, trace: Trace, *, progress: Progress | None = None) -> RunResult:
+    """Run a trace on an architecture.
+
+    Parameters
+    ----------
+    arch : Architecture
+        See `load_arch`.
+    trace : Trace
+        See `Trace.open` and `synthetic_trace`.
+    progress : callable, optional
+        Called with (layers lowered, layers in all, name).
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    ConfigError
+        If a layer does not fit the machine.
+    DeadlockError, SimulationBug
+        If accelsim itself fails; never a wrong number.
+    """
+    plan = _Plan(arch, trace, progress)
+    memory = build_memory(arch.spec)
+    timeline = play(plan.tables, memory, prefetch=arch.spec.mapping.prefetch)
+    costs = Costs(arch)
+    result = RunResult(
+        arch=arch.name,
+        workload=trace.name,
+        arch_data=arch.data,
+        trace_hash=trace.content_hash,
+        version=__version__,
+        batch=trace.network.batch,
+        clock_hz=arch.spec.clock_hz,
+        layers=_layers(plan, timeline, costs, arch.spec),
+        area_mm2=costs.area_mm2(),
+        peak_macs_per_cycle=arch.engine.peak_macs_per_cycle(arch.spec.bits()),
+        dram_bytes_per_cycle=float(arch.spec.dram_bytes_per_cycle()),
+        timeline=timeline,
+    )
+    result.check()
+    return result
+
+
+def build_memory(spec: ArchSpec) -> MemoryModel:
+    """The DRAM model that the architecture asks for."""
+    if spec.dram.fidelity == "ideal":
+        return IdealMemory()
+    rate = spec.dram_bytes_per_cycle()
+    return BandwidthDram(rate.numerator, rate.denominator, spec.dram_latency_cycles(), spec.dram.burst_bytes)
+
+
+class _Plan:
+    """Lowers all layers, sending feature maps to DRAM one by one while a layer has no room for its tiles."""
+
+    def __init__(self, arch: Architecture, trace: Trace, progress: Progress | None) -> None:
+        self.arch = arch
+        self.trace = trace
+        self.schedule: Schedule = schedule(trace.network)
+        if not self.schedule.steps:
+            raise ConfigError("the network has no layer that takes time", trace.name)
+        self.rooms = arch.spec.rooms()
+        keeper = next((b for b in arch.spec.buffers if b.keep_activations), None)
+        self.keeper = keeper.name if keeper else ""
+        capacity = keeper.capacity_bytes if keeper else 0
+        self.bits = arch.spec.bits()
+        self.residency = Residency(self.schedule, capacity, self.bits["ofmap"])
+        self.addresses = self._lay_out()
+        self.tables: list[PassTable] = []
+        steps = self.schedule.steps
+        index = 0
+        while index < len(steps):
+            if progress is not None:
+                progress(index, len(steps), steps[index].layer.name)
+            try:
+                table = self._lower(index)
+            except ConfigError as error:
+                if self.residency.spill(index):
+                    # an earlier layer may have written or read the tensor that has just left
+                    self.tables.clear()
+                    index = 0
+                    continue
+                where = f"layer {steps[index].layer.name}"
+                text = str(error)
+                raise ConfigError(text if text.startswith(where) else f"{where}: {text}") from None
+            self.tables.append(table)
+            index += 1
+        if arch.spec.mapping.prefetch:
+            self._allow_prefetch()
+
+    def _lay_out(self) -> dict[str, int]:
+        """First DRAM byte of every weight operand and feature map, one after another, 4 KiB apart."""
+        addresses: dict[str, int] = {}
+        cursor = 0
+        for step in self.schedule.steps:
+            addresses[f"filter:{step.layer.name}"] = cursor
+            for dims in step.layer.weights.values():
+                cursor += _aligned(ceil_div(_product(dims) * self.bits["filter"], 8))
+        for tensor in self.schedule.tensors.values():
+            addresses[tensor.name] = cursor
+            cursor += _aligned(ceil_div(tensor.elements * max(self.bits["ofmap"], self.bits["ifmap"]), 8))
+        addresses["psum"] = cursor
+        return addresses
+
+    def _task(self, index: int) -> Task:
+        step = self.schedule.steps[index]
+        spec, resident = self.arch.spec, self.residency.resident
+        here = [all(t in resident for t in tensors) for tensors in step.reads]
+        matmul = isinstance(step.layer.op, Matmul)
+        rooms = tuple(self._room(r, index) for r in self.rooms)
+        first = step.reads[0][0] if step.reads and step.reads[0] else ""
+        return Task(
+            layer=step.layer,
+            trace=self.trace,
+            bits=self.bits,
+            rooms=rooms,
+            word_bits={b.name: b.word_bits for b in spec.buffers},
+            on_chip=(bool(here) and here[0], step.writes in resident, matmul and here[1]),
+            dram_bytes_per_cycle=spec.dram_bytes_per_cycle(),
+            addresses={
+                "filter": self.addresses[step.reads[1][0] if matmul else f"filter:{step.layer.name}"],
+                "ifmap": self.addresses.get(first, 0),
+                "ofmap": self.addresses[step.writes],
+                "psum": self.addresses["psum"],
+            },
+            objective=spec.mapping.objective,
+            pinned=spec.pin_for(step.layer.name),
+            fused_ops=step.fused_ops,
+            vector_lanes=spec.vector.lanes,
+        )
+
+    def _room(self, room: Room, index: int) -> Room:
+        if room.name != self.keeper:
+            return room
+        return dataclasses.replace(room, free_bytes=room.free_bytes - self.residency.held_bytes(index))
+
+    def _lower(self, index: int) -> PassTable:
+        step = self.schedule.steps[index]
+        task = self._task(index)
+        if isinstance(step.layer.work, VectorShape):
+            return lower_vector(task, step.layer.work, self._off_chip_elements(step))
+        return self.arch.engine.lower(task)
+
+    def _off_chip_elements(self, step: Step) -> int:
+        names = dict.fromkeys(t for tensors in step.reads for t in tensors)
+        return sum(self.schedule.tensors[n].elements for n in names if n not in self.residency.resident)
+
+    def _allow_prefetch(self) -> None:
+        """A layer's first filter tiles may come early if no operand but tiles in slots is in their buffer."""
+        room = next(r for r in self.rooms if "filter" in r.holds)
+        for before, table in zip(self.tables, self.tables[1:], strict=False):
+            both_streamed = before.slots.get("filter", 0) > 0 and table.slots.get("filter", 0) > 0
+            largest = max(int(before.rows["filter_bytes"].max()), int(table.rows["filter_bytes"].max()))
+            table.prefetch = room.holds == ("filter",) and both_streamed and largest * room.slots <= room.free_bytes
+
+
+def _layers(plan: _Plan, timeline: Timeline, costs: Costs, spec: ArchSpec) -> list[LayerResult]:
+    results = []
+    for step, table, times in zip(plan.schedule.steps, plan.tables, timeline.layers, strict=True):
+        counts = ActionCounts(table.counts)
+        counts.merge(costs.dram_counts(times.bytes_by_operand, spec.dram.burst_bytes))
+        results.append(
+            LayerResult(
+                name=step.layer.name,
+                kind=step.layer.kind,
+                fused=list(step.fused),
+                start_cycle=times.start,
+                cycles=times.cycles,
+                cycles_by_cause=times.cycles_by_cause,
+                macs=table.macs,
+                effectual_macs=table.effectual_macs,
+                peak_macs_per_cycle=table.peak_macs_per_cycle,
+                dram_bytes=times.bytes_by_operand,
+                counts=counts,
+                energy_pj=costs.energy_pj(counts, times.cycles / spec.clock_hz),
+                info=table.info,
+            )
+        )
+    return results
+
+
+def _product(dims: tuple[int, ...]) -> int:
+    total = 1
+    for d in dims:
+        total *= d
+    return total
+
+
+def _aligned(n_bytes: int) -> int:
+    return ceil_div(n_bytes, 4096) * 4096
