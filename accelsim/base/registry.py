@@ -63,9 +63,11 @@ class Registry(Generic[T]):
         ConfigError
             With the nearest known names, if nothing is called so.
         """
-        self._discover()
+        key = normalise(name)
+        if key not in self._items:
+            self._discover()  # only now: importing a whole room takes longer than most look-ups save
         try:
-            return self._items[normalise(name)]
+            return self._items[key]
         except KeyError:
             raise unknown_name(self.kind, name, self._items, where) from None
 

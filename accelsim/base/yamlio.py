@@ -70,16 +70,27 @@ def read_yaml(path: Path, shown_as: str | None = None) -> Document:
         is not YAML. Nothing is built in memory before these are known.
     """
     name = shown_as or str(path)
+    return parse_yaml(read_text(path, name), name)
+
+
+def read_text(path: Path, shown_as: str | None = None, what: str = "a YAML file") -> str:
+    """The text of a file of bounded size.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, too large or not UTF-8; a large one is refused unread.
+    """
+    name = shown_as or str(path)
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise ConfigError(f"a YAML file must be at most {MAX_BYTES} bytes, got {size}", name)
-        text = path.read_text(encoding="utf-8")
+            raise ConfigError(f"{what} must be at most {MAX_BYTES} bytes, got {size}", name)
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror or error}", name) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"must be UTF-8 text, but byte {error.start} is not", name) from None
-    return parse_yaml(text, name)
 
 
 def parse_yaml(text: str, name: str = "<text>") -> Document:
