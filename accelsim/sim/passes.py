@@ -111,8 +111,6 @@ class PassTable:
                 raise SimulationBug(f"{self.layer}: {name} is negative in a pass (an overflow?)")
         if int(rows["macs"].sum()) != self.macs:
             raise SimulationBug(f"{self.layer}: passes do {int(rows['macs'].sum())} MACs, the layer has {self.macs}")
-        if np.any(rows["stream_cycles"] > rows["finish_cycles"]):
-            raise SimulationBug(f"{self.layer}: a pass finishes before it has streamed")
         inner = rows["busy_cycles"] + sum(rows[f"{c}_cycles"] for c in INTERNAL)
         if np.any(inner > rows["load_cycles"] + rows["finish_cycles"]):
             raise SimulationBug(f"{self.layer}: a pass is busy for longer than it lasts")

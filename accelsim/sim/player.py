@@ -8,8 +8,8 @@ Rules, all of them:
 - A pass starts when the array is free for it, its operands have arrived, its stationary operand has
   been shifted in, and a slot for its results is free. The load of the stationary operand needs
   nothing but that operand and the array's load path.
-- Results leave for memory when the last of a pass is at the array's edge; their slot is free when
-  they have been written.
+- Results leave for memory when the last of a pass, and of all passes before it, is at the array's
+  edge; their slot is free when they have been written.
 - A layer begins when everything of the layer before it is complete; with `prefetch`, filters may be
   fetched before that.
 
@@ -172,7 +172,7 @@ class CorePlayer:
         stationary = FETCHED.index(table.stationary) if table.stationary else -1
         waits = dict.fromkeys(ATTRIBUTION, 0)
         arrivals = self._arrivals[index]
-        start = load_free = stream_free = last_done = done = begin
+        start = load_free = stream_free = last_done = begin
         busy = sum(col["busy_cycles"])
         internal = {cause: sum(col[f"{cause}_cycles"]) for cause in INTERNAL}
         stalls = 0
@@ -180,9 +180,9 @@ class CorePlayer:
             load = col["load_cycles"][row]
             loadable, streamable = load_free, stream_free
             if col["barrier"][row]:
-                streamable = max(streamable, done)
+                streamable = max(streamable, last_done)
                 if stationary == 1:
-                    loadable = max(loadable, done)
+                    loadable = max(loadable, last_done)
             ideal = max(loadable + load, streamable)
             start, cause = ideal, ""
             for which, operand in enumerate(FETCHED):
@@ -210,8 +210,7 @@ class CorePlayer:
                 stalls += start - ideal
             load_free = start + col["load_free_cycles"][row]
             stream_free = start + col["stream_cycles"][row]
-            done = start + col["finish_cycles"][row]
-            last_done = max(last_done, done)
+            done = last_done = max(last_done, start + col["finish_cycles"][row])
             self.log.passes.append((index, start, stream_free, done, col["macs"][row]))
             now = int(env.now)
             if written[row]:

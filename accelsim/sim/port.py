@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import simpy
+
+from accelsim.base.errors import SimulationBug
 
 FOREVER = 2**62
 
@@ -20,54 +22,78 @@ class Memory(Protocol):
         """The next completion (cycle, request id) at or before `limit`."""
 
 
+# SimPy runs events of one instant by priority: everyone who acts (1), then what they asked for is
+# handed to the memory (2), then the memory's clock is moved on (3).
+_SUBMIT = 2
+_ADVANCE = 3
+
+
 class MemoryPort:
     """Turns transfers into events that happen when the transfer is complete.
 
-    A model whose completions cannot change after submission says so by having `known_completion`;
-    it costs one event for each transfer. Any other model is advanced no further than the next event
-    of the rest of the system, so nothing that is still to be submitted can come too late.
+    All transfers asked for in one cycle are handed over together at its end, reads before writes,
+    then by port, then in the order in which that port asked: never by the order in which processes
+    were built. A model whose completions cannot change after submission says so by having
+    `known_completion`. Any other model is advanced no further than the next event of the rest of
+    the system, so nothing that is still to be submitted can come too late.
     """
 
     def __init__(self, env: simpy.Environment, memory: Memory) -> None:
         self.env = env
         self.memory = memory
         self._known = getattr(memory, "known_completion", None)
+        self._asked: list[tuple[bool, int, int, int, int, simpy.Event]] = []
         self._waiting: dict[int, simpy.Event] = {}
         self._next_id = 0
-        self._wake: simpy.Event | None = None
-        if self._known is None:
-            env.process(self._pump())
+        self._pumping = False
 
     def transfer(self, address: int, n_bytes: int, is_write: bool, port: int = 0) -> simpy.Event:
-        """Start a transfer now; the event's value is the cycle of its completion."""
-        request, self._next_id = self._next_id, self._next_id + 1
-        now = int(self.env.now)
-        self.memory.submit(now, request, address, n_bytes, is_write, port)
-        if self._known is not None:
-            done = self._known()
-            return self.env.timeout(done - now, done)
-        event = self._waiting[request] = self.env.event()
-        if self._wake is not None:
-            wake, self._wake = self._wake, None
-            wake.succeed()
+        """Ask for a transfer in this cycle; the event's value is the cycle of its completion."""
+        event = self.env.event()
+        if not self._asked:
+            self._at_end_of_cycle(_SUBMIT, self._submit)
+        self._asked.append((is_write, port, self._next_id, address, n_bytes, event))
+        self._next_id += 1
         return event
 
-    def _pump(self) -> Generator[simpy.Event, Any, None]:
-        env = self.env
-        while True:
-            if not self._waiting:
-                self._wake = env.event()
-                yield self._wake
-                # everyone else who acts in this cycle acts first
-                yield env.timeout(0)
-            limit = env.peek()
-            done = self.memory.advance(FOREVER if limit == float("inf") else int(limit))
-            if done is not None:
-                cycle, request = done
-                if cycle > env.now:
-                    yield env.timeout(cycle - int(env.now))
-                self._waiting.pop(request).succeed(cycle)
-            elif limit > env.now:
-                yield env.timeout(int(limit) - int(env.now))
+    def _at_end_of_cycle(self, priority: int, action: Callable[[simpy.Event], None], delay: int = 0) -> None:
+        event = self.env.event()
+        event._ok, event._value = True, None
+        assert event.callbacks is not None
+        event.callbacks.append(action)
+        self.env.schedule(event, priority, delay)  # type: ignore[arg-type]
+
+    def _complete(self, event: simpy.Event, cycle: int) -> None:
+        event._ok, event._value = True, cycle
+        self.env.schedule(event, delay=cycle - int(self.env.now))
+
+    def _submit(self, _: simpy.Event) -> None:
+        now = int(self.env.now)
+        asked, self._asked = self._asked, []
+        for is_write, port, request, address, n_bytes, event in sorted(asked, key=lambda a: a[:3]):
+            self.memory.submit(now, request, address, n_bytes, is_write, port)
+            if self._known is not None:
+                self._complete(event, self._known())
             else:
-                yield env.timeout(0)
+                self._waiting[request] = event
+        if self._waiting and not self._pumping:
+            self._pumping = True
+            self._at_end_of_cycle(_ADVANCE, self._advance)
+
+    def _advance(self, _: simpy.Event) -> None:
+        """Move the memory's clock to its next completion, but not past anyone's next event."""
+        now, limit = int(self.env.now), self.env.peek()
+        done = self.memory.advance(FOREVER if limit == float("inf") else int(limit))
+        while done is not None:
+            cycle, request = done
+            self._complete(self._waiting.pop(request), cycle)
+            if cycle > now:
+                limit = cycle
+                break
+            done = self.memory.advance(now)
+            limit = now
+        if done is None and limit == float("inf"):
+            raise SimulationBug(f"memory: {len(self._waiting)} transfers will never be complete")
+        self._pumping = bool(self._waiting)
+        if self._pumping:
+            self._at_end_of_cycle(_ADVANCE, self._advance, int(limit) - now)

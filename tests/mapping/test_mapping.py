@@ -1,0 +1,229 @@
+"""Tilings: walked tiles against a brute-force walk, the search against enumeration, refusals."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from accelsim.base.errors import ConfigError
+from accelsim.mapping.problem import Loops, Mapping, Problem, Room, m_steps, steps
+from accelsim.mapping.search import ORDERS, candidates
+from accelsim.mapping.tiles import walk
+from accelsim.workload.shapes import ConvShape, GemmShape
+
+TRAFFIC = ("filter_bytes", "ifmap_bytes", "psum_in_bytes", "ofmap_bytes", "psum_out_bytes")
+
+
+@st.composite
+def shapes(draw: Any) -> ConvShape | GemmShape:
+    small = st.integers(1, 6)
+    if draw(st.integers(0, 3)) == 0:
+        return GemmShape(draw(small), draw(small), draw(small), draw(st.integers(1, 3)))
+    groups = draw(st.integers(1, 3))
+    r, s = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    dilation = (draw(st.integers(1, 2)), 1)
+    h, w = draw(st.integers(5, 8)), draw(st.integers(3, 8))
+    pad = tuple(draw(st.integers(0, 2)) for _ in range(4))
+    return ConvShape(
+        draw(st.integers(1, 2)),
+        groups * draw(st.integers(1, 4)),
+        h,
+        w,
+        groups * draw(st.integers(1, 4)),
+        r,
+        s,
+        (draw(st.integers(1, 2)), draw(st.integers(1, 2))),
+        pad,
+        dilation,
+        groups,
+    )
+
+
+def touched(loops: Loops, axis: int, first: int, count: int) -> set[int]:
+    """Input positions that outputs first .. first + count - 1 really read along one axis."""
+    size, taps = ((loops.h, loops.r), (loops.w, loops.s))[axis]
+    pad = (loops.pad_top, loops.pad_left)[axis]
+    low, high = None, None
+    for out in range(first, first + count):
+        for tap in range(taps):
+            at = out * loops.stride[axis] - pad + tap * loops.dilation[axis]
+            low = at if low is None else min(low, at)
+            high = at if high is None else max(high, at)
+    assert low is not None and high is not None
+    # the DMA fetches the whole span between the first and the last position that is read
+    return set(range(max(0, low), min(size - 1, high) + 1))
+
+
+def blocks(extent: int, tile: int) -> list[tuple[int, int]]:
+    return [(x, min(tile, extent - x)) for x in range(0, extent, tile)]
+
+
+def naive_walk(problem: Problem, mapping: Mapping) -> list[dict[str, int]]:
+    """One tile of every operand is held at a time; a kept operand's tiles are never given up."""
+    loops, bits = problem.loops, problem.bits
+    size = lambda elements, b: -(-elements * b // 8)  # noqa: E731
+    rows: list[dict[str, int]] = []
+    for group in blocks(loops.groups, mapping.groups):
+        pixels = list(
+            product(
+                blocks(loops.images, mapping.images), blocks(loops.p, mapping.rows), blocks(loops.q, mapping.cols)
+            )
+        )
+        axes = {"m": pixels, "n": blocks(loops.outputs, mapping.outputs), "k": blocks(loops.channels, mapping.channels)}
+        seen: dict[str, set[Any]] = {"filter": set(), "ifmap": set()}
+        held: dict[str, Any] = {"filter": None, "ifmap": None}
+        sums: Any = None
+        begun: set[Any] = set()
+        for choice in product(*(axes[x] for x in mapping.order)):
+            at = dict(zip(mapping.order, choice, strict=True))
+            (i0, ic), (p0, pc), (q0, qc) = at["m"]
+            n, k, g = at["n"][1], at["k"][1], group[1]
+            m = ic * pc * qc
+            row = dict.fromkeys(TRAFFIC, 0) | {"macs": g * m * n * k * loops.window}
+            keys = {"filter": (at["n"], at["k"]), "ifmap": (at["m"], at["k"])}
+            elements = {
+                "filter": g * n * k * loops.window,
+                "ifmap": g * ic * k * len(touched(loops, 0, p0, pc)) * len(touched(loops, 1, q0, qc)),
+            }
+            keep = {"filter": mapping.keep_filter, "ifmap": mapping.keep_ifmap}
+            free = {"filter": problem.on_chip[2], "ifmap": problem.on_chip[0]}
+            width = {"filter": bits[1], "ifmap": bits[0]}
+            for operand, key in keys.items():
+                new = key not in seen[operand] if keep[operand] else key != held[operand]
+                if new and not free[operand]:
+                    row[f"{operand}_bytes"] = size(elements[operand], width[operand])
+                seen[operand].add(key)
+                held[operand] = key
+            tile = (at["m"], at["n"])
+            if tile != sums:
+                if sums is not None and not mapping.keep_psum and not rows[-1]["last"]:
+                    rows[-1]["psum_out_bytes"] = size(rows[-1]["sums"], bits[2])
+                if tile in begun and not mapping.keep_psum:
+                    row["psum_in_bytes"] = size(g * m * n, bits[2])
+            sums = tile
+            begun.add(tile)
+            last = at["k"] == axes["k"][-1]
+            if last and not problem.on_chip[1]:
+                row["ofmap_bytes"] = size(g * m * n, bits[3])
+            rows.append(row | {"last": int(last), "sums": g * m * n})
+    return rows
+
+
+@given(shapes(), st.data())
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_walk_equals_brute_force(shape: ConvShape | GemmShape, data: st.DataObject) -> None:
+    loops = Loops.of(shape)
+    bits = tuple(data.draw(st.sampled_from([1, 3, 4, 8, 16])) for _ in range(4))
+    problem = Problem(loops, (), bits, tuple(data.draw(st.booleans()) for _ in range(3)))  # type: ignore[arg-type]
+    extents = (loops.groups, loops.images, loops.p, loops.q, loops.outputs, loops.channels)
+    tile = [data.draw(st.integers(1, e)) for e in extents]
+    mapping = Mapping(*tile, data.draw(st.sampled_from(ORDERS)), *(data.draw(st.booleans()) for _ in range(3)))
+    walked, expected = walk(problem, mapping), naive_walk(problem, mapping)
+    assert len(walked) == len(expected)
+    for name in TRAFFIC:
+        assert walked[name].tolist() == [row[name] for row in expected], (name, mapping)
+    macs = walked["groups"] * walked["m"] * walked["n"] * walked["k"]
+    assert macs.tolist() == [row["macs"] for row in expected]
+    assert macs.sum() == shape.macs
+
+
+def room_needs(problem: Problem, mapping: Mapping, room: Room) -> int:
+    """Bytes that a mapping takes in a buffer, counted from the walked tiles."""
+    loops, tiles = problem.loops, walk(problem, mapping)
+    once = mapping.groups >= loops.groups
+    used = 0
+    for o, operand in enumerate(("ifmap", "filter", "psum", "ofmap")):
+        if operand not in room.holds or (operand == "ofmap" and "psum" in room.holds):
+            continue
+        if (operand == "ifmap" and problem.on_chip[0]) or (operand == "ofmap" and problem.on_chip[1]):
+            continue
+        g = mapping.groups
+        rows = max(len(touched(loops, 0, *b)) for b in blocks(loops.p, mapping.rows))
+        cols = max(len(touched(loops, 1, *b)) for b in blocks(loops.q, mapping.cols))
+        m = mapping.m()
+        tile = {
+            "ifmap": g * mapping.images * mapping.channels * rows * cols,
+            "filter": g * mapping.outputs * mapping.channels * loops.window,
+            "psum": g * m * mapping.outputs,
+            "ofmap": g * m * mapping.outputs,
+        }[operand]
+        whole = {
+            "ifmap": g * loops.images * loops.channels * loops.h * loops.w,
+            "filter": g * loops.outputs * loops.channels * loops.window,
+            "psum": g * loops.outputs * loops.images * loops.p * loops.q,
+            "ofmap": 0,
+        }[operand]
+        keys = {
+            "ifmap": ("image0", "row0", "col0", "channel0"),
+            "filter": ("output0", "channel0"),
+            "psum": ("image0", "row0", "col0", "output0"),
+            "ofmap": ("image0", "row0", "col0", "output0"),
+        }[operand]
+        kept = getattr(mapping, f"keep_{operand}", False)
+        distinct = len({tuple(int(t[k]) for k in keys) for t in tiles})
+        single = once and (kept or distinct == 1)
+        used += -(-(whole if kept else tile) * problem.bits[o] // 8) * (1 if single else room.slots)
+    return used
+
+
+@given(shapes(), st.integers(20, 2000), st.integers(20, 500), st.integers(1, 3))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_search_fits_counts_and_is_best(shape: ConvShape | GemmShape, big: int, small: int, slots: int) -> None:
+    rooms = (Room("a", big, ("ifmap", "ofmap", "psum"), slots), Room("b", small, ("filter",), slots))
+    problem = Problem(Loops.of(shape), rooms, (8, 8, 32, 8), unit=(2, 2, 2))
+    try:
+        options, traffic = candidates(problem, 10**9)
+    except ConfigError:
+        assume(False)
+    assert (np.diff(traffic) >= 0).all()
+    for index in range(0, len(options), max(1, len(options) // 12)):
+        tiles = walk(problem, options[index])
+        assert sum(int(tiles[name].sum()) for name in TRAFFIC) * 8 == traffic[index]
+        for room in rooms:
+            assert room_needs(problem, options[index], room) <= room.free_bytes, options[index]
+    # every tile of the same lists that fits has been considered
+    loops = problem.loops
+    best = min(
+        sum(int(walk(problem, m)[name].sum()) for name in TRAFFIC)
+        for m in (
+            Mapping(int(g), *(int(x) for x in px), int(n), int(c), order, *keep)
+            for g in steps(loops.groups, 1)[-1:]
+            for px in m_steps(loops, 2)
+            for n in steps(loops.outputs, 2)
+            for c in steps(loops.channels, max(1, 2 // loops.window))
+            for order in ORDERS[::2]
+            for keep in ((False, False, False), (True, True, False))
+        )
+        if all(room_needs(problem, m, room) <= room.free_bytes for room in rooms)
+    ) if len(options) < 400 else traffic[0] // 8
+    assert traffic[0] <= best * 8
+
+
+def test_a_layer_that_fits_no_buffer_is_refused_with_both_sizes() -> None:
+    rooms = (Room("weights", 8, ("filter",), 2), Room("rest", 10**6, ("ifmap", "psum", "ofmap"), 2))
+    problem = Problem(Loops.of(ConvShape(1, 3, 8, 8, 4, 3, 3)), rooms, (8, 8, 32, 8))
+    with pytest.raises(ConfigError, match=r"buffer 'weights'.*needs 18 bytes \(filter 2 x 9 B\), but 8 bytes"):
+        candidates(problem)
+
+
+def test_a_recurrence_walks_step_by_step() -> None:
+    rooms = (Room("all", 10**6, ("ifmap", "filter", "psum", "ofmap"), 2),)
+    problem = Problem(Loops(1, 12, 1, 1, 8, 8), rooms, (8, 8, 32, 8), unit=(1, 4, 4), step_rows=3)
+    options, _ = candidates(problem)
+    for mapping in options[:20]:
+        tiles = walk(problem, mapping)
+        assert (np.diff(tiles["image0"]) >= 0).all()
+        assert set(tiles["m"]) == {3}
+    # the filter is fetched once, not once for each step
+    assert int(walk(problem, options[0])["filter_bytes"].sum()) == 64
+
+
+def test_steps_contain_the_whole_and_multiples_of_the_unit() -> None:
+    assert steps(100, 32).tolist()[-1] == 100
+    assert {32, 64, 100} <= set(steps(100, 32).tolist())
+    assert steps(1, 32).tolist() == [1]
