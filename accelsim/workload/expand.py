@@ -13,7 +13,7 @@ from accelsim.base.spec import Spec
 from accelsim.base.yamlio import Document, KeyPath
 from accelsim.workload.fields import rules_of
 from accelsim.workload.network import Node
-from accelsim.workload.ops import OPS, Op
+from accelsim.workload.ops import OPS, Input, Op
 
 MAX_STEPS = 20_000
 """Layers, instances of blocks and left-out layers that one file may expand to."""
@@ -47,6 +47,7 @@ class _Frame:
     blocks: tuple[str, ...]
 
 
+_LETTERS = "of at most 100 letters, digits, _, /, + and -"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_/+-]{0,99}")
 _WHOLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([^{}]*)\})")
 _PART = re.compile(r"\$\{([^{}]*)\}")
@@ -86,11 +87,21 @@ class Expander:
         """
         frame = _Frame("", self.variables, {}, None, ())
         for name, dims in inputs.items():
-            self._op_layer({"name": name, "op": "input", "shape": list(dims)}, ("inputs", name), frame)
+            self._input(name, list(dims), ("inputs", name), frame)
         if len(frame.scope) != 1:
             frame.previous = None  # the first layer has to say which input it reads
         self._list(layers, ("layers",), frame)
         return self.nodes
+
+    def _input(self, name: str, dims: list[int | str], path: KeyPath, frame: _Frame) -> None:
+        rule = rules_of(Input)["shape"]
+        shape = self._value(dims, path, frame)
+        if not rule.accepts(shape):
+            raise ConfigError(f"must be {rule.text}, got {_shown(shape)}", self._place(path))
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"must be a name {_LETTERS}", self._place(path))
+        self.nodes.append(Node(name, Input(shape), (), f"{self._place(path)} ({name})"))
+        self._bind(name, name, path, frame)
 
     def _list(self, items: list[dict[str, Any]], path: KeyPath, frame: _Frame) -> None:
         if not items:
@@ -133,8 +144,8 @@ class Expander:
         for key, rule in rules.items():
             if rule.required and key not in fields:
                 raise ConfigError(f"key {key!r} is required but missing", self._where(path, frame))
-        default = op.kind if op.kind != "activation" else fields.get("mode", op.mode)  # type: ignore[attr-defined]
-        name = self._name(item, path, frame, default)
+        default = fields.get("mode", getattr(op, "mode", "")) if op.kind == "activation" else op.kind
+        name = self._name(item, path, frame, str(default))
         inputs = self._inputs(item, path, frame, op.inputs_max)
         if self._left_out(item, path, frame, inputs):
             self._bind(name, inputs[0], path, frame)
@@ -156,7 +167,7 @@ class Expander:
             name = item["name"]
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 where = self._where((*path, "name"), frame)
-                raise ConfigError(f"must be text of letters, digits, _, /, + and -, got {_shown(name)}", where)
+                raise ConfigError(f"must be a name {_LETTERS}, got {_shown(name)}", where)
             return name
         name, count = default, 1
         while name in frame.scope:
@@ -226,8 +237,9 @@ class Expander:
 
     def _block_name(self, item: dict[str, Any], path: KeyPath, frame: _Frame) -> str:
         kind = item["use"]
-        if isinstance(kind, str) and kind in self.blocks and kind not in frame.blocks and len(frame.blocks) < MAX_NESTING:
-            return kind
+        known = isinstance(kind, str) and kind in self.blocks
+        if known and kind not in frame.blocks and len(frame.blocks) < MAX_NESTING:
+            return str(kind)
         where = self._where((*path, "use"), frame)
         if not isinstance(kind, str):
             raise ConfigError(f"must be the name of a block, got {_shown(kind)}", where)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+MAX_DIMENSIONS = 16
 _REQUIRED: Any = dataclasses.MISSING
 
 
@@ -84,7 +85,7 @@ def _part(hint: Any, least: int | None, choices: tuple[str, ...]) -> tuple[str, 
     if typing.get_origin(hint) is tuple:
         sizes = typing.get_args(hint)
         count = -1 if sizes[-1] is Ellipsis else len(sizes)
-        text = f"a list of {'' if count < 0 else f'{count} '}integers{above}"
+        text = f"a list of {f'at most {MAX_DIMENSIONS}' if count < 0 else count} integers{above}"
         return text, lambda value: _is_list(value, count, least)
     raise TypeError(f"no rule for a field of type {hint}")
 
@@ -94,4 +95,6 @@ def _is_int(value: Any, least: int | None) -> bool:
 
 
 def _is_list(value: Any, count: int, least: int | None) -> bool:
-    return isinstance(value, tuple) and count in (-1, len(value)) and all(_is_int(v, least) for v in value)
+    if not isinstance(value, tuple) or count not in (-1, len(value)) or len(value) > MAX_DIMENSIONS:
+        return False
+    return all(_is_int(v, least) for v in value)
