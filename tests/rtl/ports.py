@@ -82,6 +82,7 @@ class WsPorts:
     swap: Bits
     filter: Words
     filter_valid: Bits
+    filter_end: Bits
     shift: Bits
     head: Bits
 
@@ -133,7 +134,7 @@ def drive_ws(folds: Sequence[Fold], windows: Sequence[Window], rows: int, cols: 
     Where two folds claim one port in one cycle, the later fold's word is what the wire carries.
     """
     length = max(w.start + len(fold.left) for w, fold in zip(windows, folds, strict=True)) + 2 * rows + cols + 2
-    p = _ports(WsPorts, length, rows, cols, ("filter", "filter_valid"), ("shift", "head"))
+    p = _ports(WsPorts, length, rows, cols, ("filter", "filter_valid", "filter_end"), ("shift", "head"))
     for fold, window in zip(folds, windows, strict=True):
         (t, r), c = fold.left.shape, fold.top.shape[1]
         now = np.arange(window.load, window.load + r)
@@ -141,7 +142,7 @@ def drive_ws(folds: Sequence[Fold], windows: Sequence[Window], rows: int, cols: 
         for j in range(cols):
             late = now + (j if wave else 0)
             p["filter"][late, j] = fold.top[::-1, j] if j < c else 0
-            p["filter_valid"][late, j] = j < c
+            p["filter_valid"][late, j], p["filter_end"][late, j] = j < c, j == c - 1
         for i in range(r):
             now_i = np.arange(window.start + i, window.start + i + t)
             p["ifmap"][now_i, i], p["ifmap_valid"][now_i, i], p["swap"][now_i, i] = fold.left[:, i], True, False

@@ -109,7 +109,7 @@ class WsRegisters(_Registers):
     """Registers of ``WsArray``. With one weight register, `shadow` mirrors it; `shift`, `head` are those of row 0."""
 
     words = ("ifmap", "weight", "shadow", "psum")
-    bits = ("ifmap_valid", "swap", "weight_valid", "shadow_valid", "psum_valid", "took")
+    bits = ("ifmap_valid", "swap", "weight_valid", "weight_end", "shadow_valid", "shadow_end", "psum_valid", "took")
     ifmap: Grid
     weight: Grid
     shadow: Grid
@@ -117,7 +117,9 @@ class WsRegisters(_Registers):
     ifmap_valid: Grid
     swap: Grid
     weight_valid: Grid
+    weight_end: Grid
     shadow_valid: Grid
+    shadow_end: Grid
     psum_valid: Grid
     took: Grid
 
@@ -138,8 +140,8 @@ class WsRegisters(_Registers):
         a = _from_left(p.ifmap[cycle], self.ifmap)
         a_valid = _from_left(p.ifmap_valid[cycle], self.ifmap_valid)
         swap = _from_left(p.swap[cycle], self.swap)
-        new = _from_above(p.filter[cycle], self.shadow)
-        new_valid = _from_above(p.filter_valid[cycle], self.shadow_valid)
+        new = [_from_above(port[cycle], register) for port, register in
+               zip((p.filter, p.filter_valid, p.filter_end), (self.shadow, self.shadow_valid, self.shadow_end))]
         shift = self._control(p.shift[cycle], self.shift)
         head = self._control(p.head[cycle], self.head)
 
@@ -147,19 +149,21 @@ class WsRegisters(_Registers):
         take[0] = shift
         exchange = a_valid & swap & self.double
         used = np.where(exchange, self.shadow, self.weight)
-        live = a_valid & np.where(exchange, self.shadow_valid, self.weight_valid)
+        used_valid = np.where(exchange, self.shadow_valid, self.weight_valid)
+        used_end = np.where(exchange, self.shadow_end, self.weight_end)
+        live = a_valid & used_valid
         above = _from_above(np.zeros_like(self.psum[0]), self.psum)
         self.psum = _wrap(above + np.where(live, a * used, 0), self.psum_bits)
         self.psum_valid = _from_above(live[0], self.psum_valid)
         if self.double:
-            self.weight = used
-            self.weight_valid = np.where(exchange, self.shadow_valid, self.weight_valid)
-        self.shadow = np.where(take, new, self.shadow)
-        self.shadow_valid = np.where(take, new_valid, self.shadow_valid)
+            self.weight, self.weight_valid, self.weight_end = used, used_valid, used_end
+        self.shadow = np.where(take, new[0], self.shadow)
+        self.shadow_valid = np.where(take, new[1], self.shadow_valid)
+        self.shadow_end = np.where(take, new[2], self.shadow_end)
         if not self.double:
-            self.weight, self.weight_valid = self.shadow, self.shadow_valid
+            self.weight, self.weight_valid, self.weight_end = self.shadow, self.shadow_valid, self.shadow_end
         self.took, self.shift, self.head = take, shift, head
-        self.ifmap, self.ifmap_valid, self.swap = a, a_valid, swap
+        self.ifmap, self.ifmap_valid, self.swap = a, a_valid & ~used_end, swap
         return bool(live.any())
 
     def edge(self) -> tuple[Grid, Grid]:

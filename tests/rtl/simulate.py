@@ -112,6 +112,7 @@ def _ws(rows: int, cols: int, double: bool, wave: bool, operand_bits: int, psum_
         "ifmap": lambda pe: pe.ifmap_out.word, "ifmap_valid": lambda pe: pe.ifmap_out.valid,
         "swap": lambda pe: pe.ifmap_out.swap, "took": lambda pe: pe.took,
         "weight": lambda pe: pe.weight.word, "weight_valid": lambda pe: pe.weight.valid,
+        "weight_end": lambda pe: pe.weight.end, "shadow_end": lambda pe: pe.shadow.end,
         "shadow": lambda pe: pe.shadow.word, "shadow_valid": lambda pe: pe.shadow.valid,
         "psum": lambda pe: pe.psum.word, "psum_valid": lambda pe: pe.psum.valid,
     })
@@ -130,6 +131,6 @@ def run_ws_hdl(ports: WsPorts, rows: int, cols: int, *, double: bool, wave: bool
                psum_bits: int = PSUM_BITS, trace: list[dict[str, NDArray]] | None = None) -> EdgeLog:
     """Clock a ``WsArray`` through `ports`; `trace`, if given, receives all PE registers after every cycle."""
     ifmap = pack([(ports.ifmap, operand_bits), (ports.ifmap_valid, 1), (ports.swap, 1)])
-    filters = pack([(ports.filter, operand_bits), (ports.filter_valid, 1)])
+    filters = pack([(ports.filter, operand_bits), (ports.filter_valid, 1), (ports.filter_end, 1)])
     control = (ports.shift.astype(int) | ports.head.astype(int) << 1).tolist()
     return _ws(rows, cols, double, wave, operand_bits, psum_bits).run(list(zip(ifmap, filters, control)), trace)

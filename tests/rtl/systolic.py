@@ -20,17 +20,12 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["OsArray", "OsPe", "WsArray", "WsPe", "ifmap_link", "word_link"]
+__all__ = ["OsArray", "OsPe", "WsArray", "WsPe", "link"]
 
 
-def ifmap_link(word_bits: int, *tokens: str) -> data.StructLayout:
-    """A word, its valid bit and named one-bit tokens, as they move together over one link."""
+def link(word_bits: int, *tokens: str) -> data.StructLayout:
+    """A signed word, its valid bit and named one-bit tokens, as they move together over one link."""
     return data.StructLayout({"word": signed(word_bits), "valid": unsigned(1)} | {name: unsigned(1) for name in tokens})
-
-
-def word_link(word_bits: int) -> data.StructLayout:
-    """A word and its valid bit."""
-    return ifmap_link(word_bits)
 
 
 class OsPe(wiring.Component):
@@ -47,14 +42,14 @@ class OsPe(wiring.Component):
 
     def __init__(self, ifmap_bits: int, filter_bits: int, psum_bits: int, shadow: bool) -> None:
         self.shadow = shadow
-        moving = ifmap_link(ifmap_bits, "first", "last", "tail")
+        moving = link(ifmap_bits, "first", "last", "tail")
         super().__init__({
             "ifmap_in": In(moving), "ifmap_out": Out(moving),
-            "filter_in": In(word_link(filter_bits)), "filter_out": Out(word_link(filter_bits)),
+            "filter_in": In(link(filter_bits)), "filter_out": Out(link(filter_bits)),
             "load": In(1),                      # column wire: load the drain chain now
             "tail": Out(1),                     # this PE asks for that load
             "busy": Out(1),                     # this PE multiplies in this cycle
-            "chain_in": In(word_link(psum_bits)), "chain": Out(word_link(psum_bits)),
+            "chain_in": In(link(psum_bits)), "chain": Out(link(psum_bits)),
         })
         self.acc = Signal(signed(psum_bits))
         self.held = Signal(signed(psum_bits)) if shadow else self.acc
@@ -101,8 +96,8 @@ class OsArray(wiring.Component):
                  psum_bits: int = 32) -> None:
         self.rows, self.cols, self.shadow, self.psum_bits = rows, cols, shadow, psum_bits
         super().__init__({
-            "ifmap": In(data.ArrayLayout(ifmap_link(ifmap_bits, "first", "last", "tail"), rows)),
-            "filter": In(data.ArrayLayout(word_link(filter_bits), cols)),
+            "ifmap": In(data.ArrayLayout(link(ifmap_bits, "first", "last", "tail"), rows)),
+            "filter": In(data.ArrayLayout(link(filter_bits), cols)),
             "ofmap": Out(data.ArrayLayout(signed(psum_bits), cols)),
             "ofmap_valid": Out(cols),
             "busy": Out(1),
@@ -139,6 +134,9 @@ class WsPe(wiring.Component):
     row 0 alone takes a word, and every row starts one cycle after the row above, so that a row's weight survives until
     its own first new word arrives. All rows stop together when ``shift`` falls.
 
+    A weight with the token ``end`` sits in the last column that the fold uses: operands are of no use beyond it and
+    stop there, lest they meet the next fold's weights in columns that their own fold leaves empty.
+
     Parameters
     ----------
     double : two weight registers. The chain shifts through the shadow; the token ``swap`` on an operand makes the PE
@@ -149,33 +147,37 @@ class WsPe(wiring.Component):
     def __init__(self, ifmap_bits: int, filter_bits: int, psum_bits: int, double: bool, top: bool) -> None:
         self.double, self.top = double, top
         super().__init__({
-            "ifmap_in": In(ifmap_link(ifmap_bits, "swap")), "ifmap_out": Out(ifmap_link(ifmap_bits, "swap")),
-            "filter_in": In(word_link(filter_bits)),
+            "ifmap_in": In(link(ifmap_bits, "swap")), "ifmap_out": Out(link(ifmap_bits, "swap")),
+            "filter_in": In(link(filter_bits, "end")),
             "shift": In(1), "head": In(1),
             "above": In(1),                     # the PE above took a word in the last cycle
-            "psum_in": In(word_link(psum_bits)), "psum": Out(word_link(psum_bits)),
+            "psum_in": In(link(psum_bits)), "psum": Out(link(psum_bits)),
             "live": Out(1),                     # multiplies an operand with a weight that belongs to the fold
         })
-        self.weight = Signal(word_link(filter_bits))
-        self.shadow = Signal(word_link(filter_bits)) if double else self.weight
+        self.weight = Signal(link(filter_bits, "end"))
+        self.shadow = Signal(link(filter_bits, "end")) if double else self.weight
         self.took = Signal()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        take, word, valid = Signal(), Signal.like(self.weight.word), Signal()
+        take, used = Signal(), Signal.like(self.weight)
         swap = self.ifmap_in.valid & self.ifmap_in.swap
-        used = Mux(swap, self.shadow.as_value(), self.weight.as_value()) if self.double else self.weight.as_value()
         m.d.comb += [
             take.eq(self.shift if self.top else self.shift & self.above & ~self.head),
-            Cat(word, valid).eq(used),
-            self.live.eq(self.ifmap_in.valid & valid),
+            used.eq(self.weight),
+            self.live.eq(self.ifmap_in.valid & used.valid),
         ]
+        if self.double:
+            with m.If(swap):
+                m.d.comb += used.eq(self.shadow)
         m.d.sync += [
             self.took.eq(take),
             self.ifmap_out.eq(self.ifmap_in),
-            self.psum.word.eq(self.psum_in.word + Mux(self.live, self.ifmap_in.word * word, 0)),
+            self.psum.word.eq(self.psum_in.word + Mux(self.live, self.ifmap_in.word * used.word, 0)),
             self.psum.valid.eq(self.psum_in.valid),
         ]
+        with m.If(used.end):
+            m.d.sync += self.ifmap_out.valid.eq(0)
         if self.double:
             with m.If(swap):
                 m.d.sync += self.weight.eq(self.shadow)
@@ -200,8 +202,8 @@ class WsArray(wiring.Component):
                  psum_bits: int = 32) -> None:
         self.rows, self.cols, self.double, self.wave, self.psum_bits = rows, cols, double, wave, psum_bits
         super().__init__({
-            "ifmap": In(data.ArrayLayout(ifmap_link(ifmap_bits, "swap"), rows)),
-            "filter": In(data.ArrayLayout(word_link(filter_bits), cols)),
+            "ifmap": In(data.ArrayLayout(link(ifmap_bits, "swap"), rows)),
+            "filter": In(data.ArrayLayout(link(filter_bits, "end"), cols)),
             "shift": In(1), "head": In(1),
             "ofmap": Out(data.ArrayLayout(signed(psum_bits), cols)),
             "ofmap_valid": Out(cols),

@@ -171,12 +171,13 @@ def test_arrays_export_rtlil(name):
 
 
 def test_arrays_export_verilog():
-    from amaranth._toolchain.yosys import YosysError
+    from amaranth._toolchain.yosys import YosysError, find_yosys
     from amaranth.back import verilog
 
-    for name, make in ARRAYS.items():
-        try:
-            text = verilog.convert(make(), name=name)
-        except YosysError as missing:       # no Yosys on this machine: amaranth[builtin-yosys] brings one
-            pytest.skip(str(missing))
+    try:
+        find_yosys(lambda version: version >= (0, 40))
+    except YosysError as missing:           # amaranth[builtin-yosys] brings one
+        pytest.skip(str(missing))
+    for name in ("os_shadow", "ws_double"):
+        text = verilog.convert(ARRAYS[name](), name=name)
         assert f"module {name}(" in text and "ofmap_valid" in text
