@@ -23,9 +23,12 @@ import threading
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-_REGISTRY: list[Kernel] = []
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_REGISTRY: list[Kernel[..., Any]] = []
 _LOCK = threading.RLock()
 _ON_COMPILE: list[Callable[[str], None]] = []
 _KEEP_OLD_CACHES = 3
@@ -33,34 +36,42 @@ _KEEP_OLD_CACHES = 3
 Signature = tuple[Any, ...]
 
 
-class Kernel:
+class Kernel(Generic[P, R]):
     """A function that becomes machine code on its first call; see the module's text."""
 
-    def __init__(self, py_func: Callable[..., Any], options: dict[str, Any]) -> None:
+    def __init__(self, py_func: Callable[P, R], options: dict[str, Any]) -> None:
         functools.update_wrapper(self, py_func)
         self.py_func = py_func
         self.options = options
         self.example: Callable[[], Signature] | None = None
-        self._compiled: Callable[..., Any] | None = None
+        self._compiled: Callable[..., R] | None = None
         _REGISTRY.append(self)
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         compiled = self._compiled
         if compiled is None:
             compiled = self.compiled()
-        return compiled(*args)
+        return compiled(*args, **kwargs)
 
     def warms_up_with(self, example: Callable[[], Signature]) -> Callable[[], Signature]:
         """Decorator: `example()` gives small arguments with which `accelsim warmup` compiles this."""
         self.example = example
         return example
 
-    def compiled(self) -> Callable[..., Any]:
+    def compiled(self) -> Callable[..., R]:
         """The numba dispatcher (or the plain function under NUMBA_DISABLE_JIT=1)."""
         with _LOCK:
             if self._compiled is None:
                 self._compiled = _materialise(self)
             return self._compiled
+
+
+@overload
+def kernel(py_func: Callable[P, R]) -> Kernel[P, R]: ...
+
+
+@overload
+def kernel(**options: Any) -> Callable[[Callable[P, R]], Kernel[P, R]]: ...
 
 
 def kernel(py_func: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -75,7 +86,7 @@ def on_compile(callback: Callable[[str], None]) -> None:
     _ON_COMPILE.append(callback)
 
 
-def _materialise(target: Kernel) -> Callable[..., Any]:
+def _materialise(target: Kernel[..., R]) -> Callable[..., R]:
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return target.py_func
     import numba
@@ -91,7 +102,7 @@ def _materialise(target: Kernel) -> Callable[..., Any]:
             namespace[name] = value.compiled()
     clone = types.FunctionType(source.__code__, namespace, source.__name__, source.__defaults__, source.__closure__)
     clone.__module__, clone.__qualname__, clone.__doc__ = source.__module__, source.__qualname__, source.__doc__
-    compiled: Callable[..., Any] = numba.njit(cache=directory is not None, **target.options)(clone)
+    compiled: Callable[..., R] = numba.njit(cache=directory is not None, **target.options)(clone)
     return compiled
 
 
@@ -192,7 +203,7 @@ def _prune(root: Path, keep: Path) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def registered() -> list[Kernel]:
+def registered() -> list[Kernel[..., Any]]:
     """All kernels of the modules imported so far."""
     return list(_REGISTRY)
 

@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 from accelsim.base.errors import ConfigError
 from accelsim.base.registry import Registry
 from accelsim.base.spec import Spec
+from accelsim.energy.costs import Component
+from accelsim.energy.model import CostModel
 from accelsim.mapping.problem import OPERANDS, Loops, Mapping, Problem, Room
 from accelsim.sim.passes import PassTable
 from accelsim.workload.network import Layer
@@ -119,8 +121,8 @@ class Engine:
         """Bit widths that the engine computes with, for `ifmap` and `filter`."""
         raise NotImplementedError
 
-    def components(self, bits: dict[str, int]) -> list[Component]:
-        """The parts of the engine that cost energy and area, with how many of each there are."""
+    def costs(self, model: CostModel, bits: dict[str, int]) -> list[Component]:
+        """The parts of the engine that cost energy and area, for all actions that `lower` counts."""
         raise NotImplementedError
 
     def check_bits(self, task: Task) -> None:
@@ -139,24 +141,3 @@ class Engine:
                     f"{role} has {operand.bits} bits, but engine {self.kind!r} computes with {listed}",
                     f"layer {task.layer.name}",
                 )
-
-
-@dataclass(frozen=True)
-class Component:
-    """A part of an engine for the energy and area tables.
-
-    Attributes
-    ----------
-    name : str
-        As in action counts.
-    primitive : str
-        What the cost model knows: "mac", "register", "adder", ...
-    count : int
-    params : dict
-        Arguments of the primitive (bits, ...).
-    """
-
-    name: str
-    primitive: str
-    count: int
-    params: dict[str, int] = field(default_factory=dict)

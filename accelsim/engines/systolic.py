@@ -13,7 +13,10 @@ from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError
 from accelsim.base.spec import Spec
 from accelsim.dataflow.base import DATAFLOWS, Array, Dataflow, JobTiming
-from accelsim.engines.base import ENGINES, Component, Engine, Task
+from accelsim.energy.costs import Component
+from accelsim.energy.model import CostModel
+from accelsim.energy.rows import mac_rows, register_rows
+from accelsim.engines.base import ENGINES, Engine, Task
 from accelsim.engines.density import effectual_macs
 from accelsim.engines.tiling import buffer_counts, choose, passes_from_tiles
 from accelsim.mapping.problem import Loops, Mapping
@@ -70,17 +73,17 @@ class Systolic(Engine):
         widths = tuple(range(1, self.spec.operand_bits + 1))
         return {"ifmap": widths, "filter": widths}
 
-    def components(self, bits: dict[str, int]) -> list[Component]:
-        """PEs: a multiplier with its adder, and registers for two operands and a sum."""
+    def costs(self, model: CostModel, bits: dict[str, int]) -> list[Component]:
+        """PEs: a multiplier with its adder, and registers for two operands and a sum, plus shadows."""
         pes = self.peak_macs_per_cycle(bits)
         width = self.spec.operand_bits
-        shadows = {"double_buffered": width, "pipelined": bits["psum"]}.get(self.spec.overlap, 0)
-        register_bits = 2 * width + bits["psum"] + shadows
+        shadow_bits = {"double_buffered": width, "pipelined": bits["psum"]}.get(self.spec.overlap, 0)
+        register_bits = 2 * width + bits["psum"] + shadow_bits
         if self.dataflow.name == "os":
             register_bits += bits["psum"]  # the drain chain
         return [
-            Component("mac", "mac", pes, {"bits": width, "psum_bits": bits["psum"]}),
-            Component("pe_register", "register", pes, {"bits": register_bits}),
+            mac_rows(model, [(width, width)], acc_bits=bits["psum"], count=pes),
+            register_rows(model, "pe_register", register_bits, count=pes),
         ]
 
     # --- lowering ---

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +122,8 @@ class Problem:
         Preferred granularity of (m, n, k) tiles: the array's extent in that direction.
     keep : tuple of bool
         (ifmap, filter, psum): the operand may stay resident for the whole layer.
+    step_rows : int
+        Not 0: a recurrence. The images are time steps of this many rows; they run one after another.
     """
 
     loops: Loops
@@ -129,7 +131,8 @@ class Problem:
     bits: tuple[int, int, int, int]
     on_chip: tuple[bool, bool, bool] = (False, False, False)
     unit: tuple[int, int, int] = (1, 1, 1)
-    keep: tuple[bool, bool, bool] = field(default=(True, True, True))  # may ifmap, filter, psum stay resident
+    keep: tuple[bool, bool, bool] = (True, True, True)
+    step_rows: int = 0
 
 
 @dataclass(frozen=True)

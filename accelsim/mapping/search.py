@@ -17,8 +17,8 @@ ORDERS = tuple("".join(p) for p in permutations("mnk"))
 _ORDER_TABLE = np.array([["mnk".index(c) for c in order] for order in ORDERS], np.int64)
 MAX_PASSES = 200_000
 
-# columns of a candidate
-_GROUPS, _IMAGES, _ROWS, _COLS, _OUTPUTS, _CHANNELS, _ORDER, _KEEP, _PASSES, _TRAFFIC = range(10)
+# columns of a candidate: groups images rows cols outputs channels, then
+_CHANNELS, _ORDER, _KEEP, _PASSES, _TRAFFIC = range(5, 10)
 
 
 @kernel
@@ -157,7 +157,9 @@ def _example():  # type: ignore[no-untyped-def]
 
 def _kernel_arguments(problem: Problem) -> tuple[NDArray[np.int64], ...]:
     loops = problem.loops
-    m_list = m_steps(loops, problem.unit[0])
+    m_list, orders = m_steps(loops, problem.unit[0]), _ORDER_TABLE
+    if problem.step_rows:
+        m_list, orders = np.array([[problem.step_rows, 1, 1]], np.int64), _ORDER_TABLE[:2]
     n_list = steps(loops.outputs, problem.unit[1])
     c_list = steps(loops.channels, max(1, problem.unit[2] // loops.window))
     g_list = steps(loops.groups, 1)
@@ -186,12 +188,14 @@ def _kernel_arguments(problem: Problem) -> tuple[NDArray[np.int64], ...]:
     )
     size = len(m_list) * len(n_list) * len(c_list) * len(g_list) * 8 * len(ORDERS)
     out = np.empty((size, 10), np.int64)
-    return numbers, m_list, n_list, c_list, g_list, _ORDER_TABLE, rooms, params, out
+    return numbers, m_list, n_list, c_list, g_list, orders, rooms, params, out
 
 
 @lru_cache(maxsize=4096)
-def candidates(problem: Problem, limit: int = 512) -> tuple[Mapping, ...]:
-    """The feasible mappings with the least DRAM traffic, best first; ties: fewer passes, then larger tiles.
+def candidates(problem: Problem, limit: int = 512) -> tuple[tuple[Mapping, ...], NDArray[np.int64]]:
+    """The feasible mappings with the least DRAM traffic, best first, and that traffic in bits.
+
+    Ties go to fewer passes, then to the order of the search.
 
     Raises
     ------
@@ -204,22 +208,18 @@ def candidates(problem: Problem, limit: int = 512) -> tuple[Mapping, ...]:
     if not count:
         raise ConfigError(_why_not(problem))
     order = np.lexsort((np.arange(count), rows[:, _PASSES], rows[:, _TRAFFIC]))[:limit]
-    return tuple(
-        Mapping(
-            *(int(v) for v in row[: _CHANNELS + 1]),
-            ORDERS[int(row[_ORDER])],
-            bool(row[_KEEP] & 1),
-            bool(row[_KEEP] & 2),
-            bool(row[_KEEP] & 4),
-        )
-        for row in rows[order]
+    best = rows[order]
+    mappings = tuple(
+        Mapping(*row[: _CHANNELS + 1], ORDERS[row[_ORDER]], *(bool(row[_KEEP] >> bit & 1) for bit in range(3)))
+        for row in best.tolist()
     )
+    return mappings, best[:, _TRAFFIC].copy()
 
 
 def smallest_need(problem: Problem) -> dict[str, int]:
     """Bytes that the smallest tile of each operand takes, one slot."""
     loops = problem.loops
-    m = m_steps(loops, problem.unit[0])[0]
+    m = (problem.step_rows, 1, 1) if problem.step_rows else m_steps(loops, problem.unit[0])[0]
     n, c = int(steps(loops.outputs, problem.unit[1])[0]), int(steps(loops.channels, 1)[0])
     rows = max(loops.span(0, i, int(m[1])) for i in range(0, loops.p, int(m[1])))
     cols = max(loops.span(1, i, int(m[2])) for i in range(0, loops.q, int(m[2])))

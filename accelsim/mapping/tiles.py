@@ -38,6 +38,8 @@ TILE_DTYPE = np.dtype(
     ]
 )
 
+TILE_FIELDS = len(TILE_DTYPE.names or ())
+
 
 @kernel
 def _span(first, count, size, taps, stride, dilation, pad):  # type: ignore[no-untyped-def]
@@ -114,7 +116,7 @@ def walk_kernel(loops, tile, order, keep, bits, on_chip, out):  # type: ignore[n
 def _example():  # type: ignore[no-untyped-def]
     ones = np.ones(16, np.int64)
     flags = np.zeros(3, np.int64)
-    out = np.zeros((1, len(TILE_DTYPE)), np.int64)
+    out = np.zeros((1, TILE_FIELDS), np.int64)
     return ones, np.ones(6, np.int64), np.arange(3), flags, np.full(4, 8, np.int64), flags, out
 
 
@@ -145,7 +147,7 @@ def walk(problem: Problem, mapping: Mapping) -> NDArray[Any]:
     )
     extents = np.array([loops.groups, loops.images, loops.p, loops.q, loops.outputs, loops.channels], np.int64)
     count = int(np.prod(-(-extents // tile)))
-    out = np.empty((count, len(TILE_DTYPE)), np.int64)
+    out = np.empty((count, TILE_FIELDS), np.int64)
     order = np.array(["mnk".index(c) for c in mapping.order], np.int64)
     keep = np.array([mapping.keep_ifmap, mapping.keep_filter, mapping.keep_psum], np.int64)
     walk_kernel(

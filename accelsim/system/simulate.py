@@ -17,7 +17,7 @@ from accelsim.memory.model import MemoryModel
 from accelsim.sim.passes import PassTable
 from accelsim.sim.player import Timeline, play
 from accelsim.system.archspec import ArchSpec, Architecture
-from accelsim.system.costs import Costs
+from accelsim.system.costs import Costs, energy_by_component
 from accelsim.system.residency import Residency
 from accelsim.system.result import LayerResult, RunResult
 from accelsim.system.schedule import Schedule, Step, schedule
@@ -189,7 +189,7 @@ def _layers(plan: _Plan, timeline: Timeline, costs: Costs, spec: ArchSpec) -> li
     results = []
     for step, table, times in zip(plan.schedule.steps, plan.tables, timeline.layers, strict=True):
         counts = ActionCounts(table.counts)
-        counts.merge(costs.dram_counts(times.bytes_by_operand, spec.dram.burst_bytes))
+        counts.merge(costs.dram_counts(table.rows))
         results.append(
             LayerResult(
                 name=step.layer.name,
@@ -203,7 +203,7 @@ def _layers(plan: _Plan, timeline: Timeline, costs: Costs, spec: ArchSpec) -> li
                 peak_macs_per_cycle=table.peak_macs_per_cycle,
                 dram_bytes=times.bytes_by_operand,
                 counts=counts,
-                energy_pj=costs.energy_pj(counts, times.cycles / spec.clock_hz),
+                energy_pj=energy_by_component(costs.price(counts, times.cycles / spec.clock_hz)),
                 info=table.info,
             )
         )
