@@ -11,7 +11,7 @@ from accelsim.energy import dram as dram_tables
 from accelsim.energy.arithmetic import Arithmetic
 from accelsim.energy.figures import Explanation, Figure, composed
 from accelsim.energy.scaling import Technology, default_vdd
-from accelsim.energy.sram import SramCost, SramModel
+from accelsim.energy.sram import CAPACITIES, SramCost, SramModel
 
 T = TypeVar("T")
 
@@ -194,8 +194,10 @@ class CostModel:
         return self._quote("register file", f"{entries} x {width_bits} bit", compute)
 
     def scratchpad(self, capacity_bytes: int, width_bits: int) -> SramCost:
-        """A register file or an SRAM macro, whichever takes less energy for a read and a write."""
+        """A register file or an SRAM macro, whichever takes less energy for a read and a write; from 512 B an SRAM."""
         memory = self.sram(capacity_bytes, width_bits)
+        if capacity_bytes >= CAPACITIES[0]:
+            return memory
         flops = self.register_file(capacity_bytes, width_bits)
         return min(memory, flops, key=lambda c: c.read_pj + c.write_pj)
 
@@ -205,7 +207,7 @@ class CostModel:
 
     def dram_idd(self, config: str) -> dram_tables.DramIddCost:
         """Prices of activate, burst, refresh and standby: see `dram.dram_idd`."""
-        return self._quote("dram", config, lambda: dram_tables.dram_idd(config))
+        return self._quote("dram", f"currents of {config}", lambda: dram_tables.dram_idd(config))
 
     def edram_pj(self, width_bits: int) -> Figure:
         """An access to a 64 KiB eDRAM macro."""

@@ -5,11 +5,12 @@
 The actions, which engines and memories count:
 
 - `mac`: `mac_{a}x{w}` (or `mac_fp16`...), `gated`
-- a register (`pe_register`, `accumulator`): `read`, `write`, of one word
+- a register (`pe_register`, `accumulator`): `read`, `write` of one word, `read_bit`, `write_bit`
 - a buffer, by its name: `read`, `write`, of one access
-- `dram`: `read_byte`, `write_byte`; with IDD data `activate`, `read_burst`, `write_burst`, `refresh`
+- `dram`: `read_byte`, `write_byte`, and on request `read_burst`, `write_burst`; by IDD data `activate`,
+  `read_burst`, `write_burst`, `refresh`
 - a link (`array_link`): `hop`; `noc`: `hop` (a flit through a router and the wire after it), `router`, `wire`
-- `vector_unit`: the operations' own names
+- `vector_unit`: the operations' own names, and `op` for one that is not named
 - anything else: `component(...)` with named figures
 """
 
@@ -81,9 +82,10 @@ def fp_mac_rows(
 
 
 def register_rows(model: CostModel, name: str, bits: int, *, count: int = 1) -> Component:
-    """`count` flip-flop registers of `bits`: `read`, `write`."""
-    cost = model.register_pj(bits)
-    return _logic(model, name, {"read": cost, "write": cost}, model.register_area_mm2(bits), count)
+    """`count` flip-flop registers of `bits`: `read` and `write` of the word, `read_bit` and `write_bit` of a part."""
+    word, bit = model.register_pj(bits), model.register_pj(1)
+    actions = {"read": word, "write": word, "read_bit": bit, "write_bit": bit}
+    return _logic(model, name, actions, model.register_area_mm2(bits), count)
 
 
 def memory_component(name: str, cost: SramCost, count: int = 1) -> Component:
@@ -104,14 +106,22 @@ def scratchpad_rows(model: CostModel, name: str, capacity_bytes: int, width_bits
     return memory_component(name, model.scratchpad(capacity_bytes, width_bits), count)
 
 
-def dram_rows(model: CostModel, standard: str, *, ranks: int = 1, name: str = "dram") -> Component:
-    """DRAM at a flat price: `read_byte`, `write_byte`; standby power where the price leaves it out. No area."""
+def dram_rows(
+    model: CostModel, standard: str, *, burst_bytes: int | None = None, ranks: int = 1, name: str = "dram"
+) -> Component:
+    """DRAM at a flat price: `read_byte`, `write_byte`; standby power where the price leaves it out. No area.
+
+    With `burst_bytes`, also `read_burst` and `write_burst` of that many bytes.
+    """
     cost = model.dram(standard)
     source = f"{cost.source} ({cost.scope})"
     actions = {
         "read_byte": CostRow(8 * cost.pj_per_bit_read, source),
         "write_byte": CostRow(8 * cost.pj_per_bit_write, source),
     }
+    if burst_bytes is not None:
+        for way in ("read", "write"):
+            actions[f"{way}_burst"] = CostRow(burst_bytes * actions[f"{way}_byte"].energy_pj, source)
     standby = ranks * cost.standby_mw
     return Component(name, actions, standby, 0.0, f"precharged standby of {cost.idd_config}" if standby else "")
 
@@ -170,16 +180,26 @@ def noc_rows(
 
 
 def vector_rows(
-    model: CostModel, operations: Iterable[str], bits: int, *, lanes: int = 1, name: str = "vector_unit"
+    model: CostModel,
+    operations: Iterable[str],
+    bits: int,
+    *,
+    lanes: int = 1,
+    unnamed: str = "multiply",
+    name: str = "vector_unit",
 ) -> Component:
-    """A unit of `lanes` with these operations on words of `bits`; an action is one operation on one word."""
-    ops = sorted(set(operations))
-    if not ops:
-        raise ConfigError(f"{name} needs at least one operation")
+    """A unit of `lanes` with these operations on words of `bits`; an action is one operation on one word.
+
+    The action `op` stands for an operation that is not named and costs as `unnamed`: by default a
+    product, as requantisation and batch normalisation need it; additions, maxima and ReLU take less.
+    """
+    ops = sorted({*operations, unnamed})
     area = sum(float(model.op_area_mm2(op, bits)) for op in ops)
     sources = "; ".join(dict.fromkeys(model.op_area_mm2(op, bits).source for op in ops))
     whole = Figure(area, "mm2", sources)
-    return _logic(model, name, {op: model.op_pj(op, bits) for op in ops}, whole, lanes)
+    actions = {op: model.op_pj(op, bits) for op in ops}
+    actions["op"] = actions[unnamed]
+    return _logic(model, name, actions, whole, lanes)
 
 
 def crossbar_rows(

@@ -53,10 +53,8 @@ def _energy_at(node: float, vdd: float, flavour: str) -> float:
 
 
 def _delay_at(node: float, vdd: float, flavour: str) -> float:
-    coefficients = _polynomials(flavour)[node][1]
-    value = _horner(coefficients, vdd)
-    slope = _horner(tuple(c * p for c, p in zip(coefficients, (3, 2, 1))), vdd)
-    if value <= 0 or slope >= 0:
+    value = _horner(_polynomials(flavour)[node][1], vdd)
+    if value <= 0:
         raise ConfigError(f"supply voltage of {node:g} nm: the delay curve does not hold at {vdd} V")
     return value
 
@@ -84,7 +82,7 @@ def energy_factor(node_nm: float, vdd: float, flavour: str = "hp") -> float:
 
 
 def delay_factor(node_nm: float, vdd: float, flavour: str = "hp") -> float:
-    """As `energy_factor`, for the delay of a gate; refuses a supply where the fit does not fall."""
+    """As `energy_factor`, for the delay of a gate; refuses a supply where the fit is not positive."""
     return _factor(_delay_at, node_nm, vdd, flavour)
 
 

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from accelsim.base.errors import ConfigError, unknown_name
+from accelsim.base.units import INT63
 from accelsim.base.yamlio import MAX_BYTES, Document, KeyPath, dump_yaml, parse_yaml, read_yaml
 from accelsim.energy.costs import LEAKAGE, Component, ComponentCosts, CostRow
 
 REQUIRED = ("component", "action", "energy_pj", "source")
 OPTIONAL = ("leakage_mw", "area_mm2")
 ACCELERGY_VERSIONS = ("0.3", "0.4")
-_RANGE = re.compile(r"\[(\d+)(?:\.\.(\d+))?\]")
+_RANGE = re.compile(r"\[(\d{1,18})(?:\.\.(\d{1,18}))?\]")
 
 
 @dataclass
@@ -235,8 +236,8 @@ def _accelergy_entry(
     name = _get(document, path, "name", (str,))
     component, instances = split_name(name)
     where = document.where(path)
-    if instances < 1:
-        raise ConfigError(f"a range must count upwards, got {name!r}", where)
+    if not 1 <= instances <= INT63:
+        raise ConfigError(f"ranges must count upwards, to fewer than 2**63 instances, got {name!r}", where)
     if component in seen:
         raise ConfigError(f"{seen[component]!r} and {name!r} are both called {component!r} here", where)
     seen[component] = name
