@@ -166,8 +166,12 @@ class Arithmetic:
         return composed("sign gates the word", (1, self.per_bit("bitwise", bits, area)))
 
     def register(self, bits: int, area: bool = False) -> Figure:
-        """One read or write of a flip-flop register of `bits`; or its area."""
+        """Clocking a word of `bits` into a flip-flop register; or the register's area."""
         return self.per_bit("register", bits, area)
+
+    def register_read(self, bits: int) -> Figure:
+        """A word that a register drives into logic: nothing is clocked, one gate's worth of output for each bit."""
+        return composed(f"register output of {bits} bits, one gate per bit", (1, self.per_bit("bitwise", bits)))
 
     def register_file(self, entries: int, bits: int) -> tuple[Figure, Figure, Figure]:
         """(read, write, area) of `entries` words of flip-flops.

@@ -107,8 +107,12 @@ class CostModel:
         return self._quote("logic", f"{name} {bits} bit", lambda: self._logic.operation(name, bits))
 
     def register_pj(self, bits: int) -> Figure:
-        """A read or write of a flip-flop register."""
+        """A write to a flip-flop register (see `register_read_pj` for its output)."""
         return self._quote("logic", f"register {bits} bit", lambda: self._logic.register(bits))
+
+    def register_read_pj(self, bits: int) -> Figure:
+        """The output of a flip-flop register, driven into logic."""
+        return self._quote("logic", f"register output {bits} bit", lambda: self._logic.register_read(bits))
 
     def popcount_pj(self, bits: int) -> Figure:
         """Counting the ones among `bits` wires."""

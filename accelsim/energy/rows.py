@@ -82,9 +82,14 @@ def fp_mac_rows(
 
 
 def register_rows(model: CostModel, name: str, bits: int, *, count: int = 1) -> Component:
-    """`count` flip-flop registers of `bits`: `read` and `write` of the word, `read_bit` and `write_bit` of a part."""
-    word, bit = model.register_pj(bits), model.register_pj(1)
-    actions = {"read": word, "write": word, "read_bit": bit, "write_bit": bit}
+    """`count` flip-flop registers of `bits`: `read` and `write` of the word, `read_bit` and `write_bit` of a part.
+
+    A write clocks the word in; a read only drives the output, which is always there.
+    """
+    actions = {
+        "read": model.register_read_pj(bits), "write": model.register_pj(bits),
+        "read_bit": model.register_read_pj(1), "write_bit": model.register_pj(1),
+    }
     return _logic(model, name, actions, model.register_area_mm2(bits), count)
 
 

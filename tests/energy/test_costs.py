@@ -137,8 +137,12 @@ def test_an_array_in_a_few_lines() -> None:
     assert costs.row("mac", "gated").energy_pj == MODEL.gated_pj(8)
     assert costs.area_mm2()["mac"] == pytest.approx(1024 * MODEL.mac_area_mm2(8, 8))
     assert costs.leakage_mw()["mac"] == pytest.approx(1024 * MODEL.logic_leak_mw(MODEL.mac_area_mm2(8, 8)))
-    word, bit = (costs.row("pe_register", action).energy_pj for action in ("read", "read_bit"))
-    assert word == pytest.approx(48 * bit)
+    for way in ("read", "write"):
+        word, bit = (costs.row("pe_register", action).energy_pj for action in (way, f"{way}_bit"))
+        assert word == pytest.approx(48 * bit)
+    assert costs.row("pe_register", "write_bit").energy_pj == MODEL.register_pj(1)
+    # Only a write clocks flip-flops.
+    assert costs.row("pe_register", "read").energy_pj < 0.1 * costs.row("pe_register", "write").energy_pj
     wire = 8 * 0.05 * MODEL.wire_pj_per_bit_mm()
     assert costs.row("array_link", "hop").energy_pj == pytest.approx(wire + MODEL.register_pj(8))
     assert costs.row("ifmap", "read").energy_pj == MODEL.sram(65536, 256).read_pj
