@@ -51,11 +51,17 @@ Fold = Callable[[Call], list[np.ndarray]]
 FOLDS: dict[str, Fold] = {}
 
 
-def fold(*names: str) -> Callable[[Fold], Fold]:
-    """Decorator: enter a function for these operators."""
+def fold(*names: str, view: bool = False) -> Callable[[Fold], Fold]:
+    """Decorator: enter a function for these operators. A `view` allocates nothing, however large its input."""
 
     def enter(function: Fold) -> Fold:
-        FOLDS.update(dict.fromkeys(names, function))
+        def checked(call: Call) -> list[np.ndarray]:
+            for array in call.inputs:
+                if array is not None:
+                    bounded(array.shape)
+            return function(call)
+
+        FOLDS.update(dict.fromkeys(names, function if view else checked))
         return function
 
     return enter
@@ -63,10 +69,10 @@ def fold(*names: str) -> Callable[[Fold], Fold]:
 
 def bounded(dims: Any) -> tuple[int, ...]:
     """The dimensions of a result that is about to be allocated."""
-    dims = tuple(int(d) for d in dims)
-    if any(d < 0 for d in dims) or prod(dims) > MAX_ELEMENTS:
-        raise Unsupported(f"a constant of shape {dims} is too large to fold (at most {MAX_ELEMENTS} elements)")
-    return dims
+    sizes = tuple(int(d) for d in dims)
+    if any(d < 0 for d in sizes) or prod(sizes) > MAX_ELEMENTS:
+        raise Unsupported(f"a constant of shape {sizes} is too large to fold (at most {MAX_ELEMENTS} elements)")
+    return sizes
 
 
 def _truncating_div(a: np.ndarray, b: np.ndarray) -> Any:
@@ -84,7 +90,6 @@ UNARY: dict[str, Callable[[Any], Any]] = {
     "Erf": np.vectorize(erf),
     "Exp": np.exp,
     "Floor": np.floor,
-    "Identity": lambda x: x,
     "Log": np.log,
     "Neg": np.negative,
     "Not": np.logical_not,
@@ -122,6 +127,8 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
 @fold(*UNARY)
 def _unary(call: Call) -> list[np.ndarray]:
     x = call[0]
+    if call.op_type == "Erf" and x.size > 2**20 and not is_uniform(x):
+        raise Unsupported("the error function of a large constant")
     with np.errstate(all="ignore"):
         if is_uniform(x) and x.size > 1:
             return [np.broadcast_to(np.asarray(UNARY[call.op_type](x[(0,) * x.ndim])), x.shape)]
@@ -166,12 +173,17 @@ def _cast_like(call: Call) -> list[np.ndarray]:
     return [call[0].astype(call[1].dtype, copy=False)]
 
 
-@fold("Dropout")
+@fold("Identity", view=True)
+def _identity(call: Call) -> list[np.ndarray]:
+    return [call[0]]
+
+
+@fold("Dropout", view=True)
 def _dropout(call: Call) -> list[np.ndarray]:
     return [call[0], np.broadcast_to(np.True_, call[0].shape)][: call.outputs]
 
 
-@fold("Constant")
+@fold("Constant", view=True)
 def _constant(call: Call) -> list[np.ndarray]:
     kinds = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}
     for name, value in call.attrs.items():
@@ -182,7 +194,7 @@ def _constant(call: Call) -> list[np.ndarray]:
     raise Unsupported("a constant that is no dense tensor of numbers")
 
 
-@fold("ConstantOfShape")
+@fold("ConstantOfShape", view=True)
 def _constant_of_shape(call: Call) -> list[np.ndarray]:
     value = np.asarray(call.attrs.get("value", np.zeros(1, np.float32))).reshape(-1)
     dims = tuple(int(d) for d in call[0])
@@ -191,12 +203,12 @@ def _constant_of_shape(call: Call) -> list[np.ndarray]:
     return [np.broadcast_to(value[0], dims)]
 
 
-@fold("Shape")
+@fold("Shape", view=True)
 def _shape(call: Call) -> list[np.ndarray]:
     return [np.asarray(call[0].shape[call.attrs.get("start", 0) : call.attrs.get("end")], np.int64)]
 
 
-@fold("Size")
+@fold("Size", view=True)
 def _size(call: Call) -> list[np.ndarray]:
     return [np.asarray(call[0].size, np.int64)]
 
@@ -209,7 +221,7 @@ def _concat(call: Call) -> list[np.ndarray]:
     return [np.concatenate(parts, axis)]
 
 
-@fold("Expand")
+@fold("Expand", view=True)
 def _expand(call: Call) -> list[np.ndarray]:
     dims = np.broadcast_shapes(call[0].shape, tuple(int(d) for d in call[1]))
     if prod(dims) > 2**40:
@@ -224,14 +236,14 @@ def _tile(call: Call) -> list[np.ndarray]:
     return [np.tile(call[0], repeats)]
 
 
-@fold("Flatten")
+@fold("Flatten", view=True)
 def _flatten(call: Call) -> list[np.ndarray]:
     axis = int(call.attrs.get("axis", 1)) % (call[0].ndim + 1)
     dims = call[0].shape
     return [reshaped(call[0], (prod(dims[:axis]), prod(dims[axis:])))]
 
 
-@fold("Reshape")
+@fold("Reshape", view=True)
 def _reshape(call: Call) -> list[np.ndarray]:
     target = [int(d) for d in (call[1] if call.get(1) is not None else call.attrs["shape"])]
     return [reshaped(call[0], resolved(target, call[0].shape, bool(call.attrs.get("allowzero", 0))))]
@@ -248,7 +260,7 @@ def resolved(target: list[int], dims: tuple[int, ...], allowzero: bool = False) 
     return tuple(out)
 
 
-@fold("Squeeze")
+@fold("Squeeze", view=True)
 def _squeeze(call: Call) -> list[np.ndarray]:
     return [reshaped(call[0], squeezed(call[0].shape, call.ints("axes", 1)))]
 
@@ -259,7 +271,7 @@ def squeezed(dims: tuple[int, ...], axes: list[int] | None) -> tuple[int, ...]:
     return tuple(d for i, d in enumerate(dims) if i not in drop)
 
 
-@fold("Unsqueeze")
+@fold("Unsqueeze", view=True)
 def _unsqueeze(call: Call) -> list[np.ndarray]:
     return [reshaped(call[0], unsqueezed(call[0].shape, call.ints("axes", 1) or []))]
 
@@ -268,15 +280,17 @@ def unsqueezed(dims: tuple[int, ...], axes: list[int]) -> tuple[int, ...]:
     """Dimensions with ones at `axes` of the result."""
     rank = len(dims) + len(axes)
     ones, rest = {a % rank for a in axes}, iter(dims)
+    if len(ones) != len(axes):
+        raise Unsupported(f"axes {axes}, of which two are the same")
     return tuple(1 if i in ones else next(rest) for i in range(rank))
 
 
-@fold("Transpose")
+@fold("Transpose", view=True)
 def _transpose(call: Call) -> list[np.ndarray]:
     return [call[0].transpose(call.attrs.get("perm"))]
 
 
-@fold("Gather")
+@fold("Gather", view=True)
 def _gather(call: Call) -> list[np.ndarray]:
     axis = int(call.attrs.get("axis", 0)) % max(1, call[0].ndim)
     bounded((*call[0].shape[:axis], *call[1].shape, *call[0].shape[axis + 1 :]))
@@ -296,10 +310,10 @@ def _range(call: Call) -> list[np.ndarray]:
     if delta == 0:
         raise Unsupported("a range whose step is zero")
     bounded((max(0, int(np.ceil((float(limit) - float(start)) / float(delta)))),))
-    return [np.arange(start, limit, delta, start.dtype)]
+    return [np.asarray(np.arange(start.item(), limit.item(), delta.item()), start.dtype)]
 
 
-@fold("Slice")
+@fold("Slice", view=True)
 def _slice(call: Call) -> list[np.ndarray]:
     cut: list[slice] = [slice(None)] * call[0].ndim
     for axis, start, stop, step in slices(call, call[0].shape):
@@ -321,7 +335,7 @@ def slices(call: Call, dims: tuple[int, ...]) -> list[tuple[int, int, int, int]]
     return found
 
 
-@fold("Split")
+@fold("Split", view=True)
 def _split(call: Call) -> list[np.ndarray]:
     axis = int(call.attrs.get("axis", 0))
     sizes = split_sizes(call, call[0].shape[axis])

@@ -169,6 +169,7 @@ class Graph:
             raise Unsupported(f"its input {name!r} has no elements")
         stem, self.stem = self.stem, name
         act = self.add(ops.Parameter(shape or (1,), learned=value.learned), shape=shape)
+        self.set_weight(act.layer, "value", value.array)
         self.stem = stem
         return act
 
@@ -201,5 +202,5 @@ def is_uniform(array: np.ndarray) -> bool:
 def reshaped(array: np.ndarray, dims: Dims) -> np.ndarray:
     """Reshape that does not write out an array of one number."""
     if is_uniform(array) and prod(dims) == array.size:
-        return np.broadcast_to(array.reshape(-1)[0] if array.size == 1 else array[(0,) * array.ndim], dims)
+        return np.broadcast_to(array[(0,) * array.ndim], dims)
     return array.reshape(dims)

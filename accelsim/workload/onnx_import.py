@@ -7,7 +7,6 @@ folded to constants; every other node becomes layers whose shapes follow from th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -18,17 +17,17 @@ import numpy as np
 from accelsim.base.errors import ConfigError
 from accelsim.workload import onnx_ops, onnx_quant, onnx_vector, onnx_views, ops
 from accelsim.workload.network import Network
-from accelsim.workload.onnx_fold import FOLDS, MAX_ELEMENTS
+from accelsim.workload.onnx_fold import FOLDS
 from accelsim.workload.onnx_graph import Act, Const, Graph, Lost, Quantized, Unsupported, Value
-from accelsim.workload.onnx_read import Model, attributes, read_model, require_onnx
+from accelsim.workload.onnx_inputs import InputShapes, input_dims
+from accelsim.workload.onnx_read import Model, all_nodes, attributes, read_model, require_onnx
 from accelsim.workload.onnx_step import CONVERTERS, Step
 from accelsim.workload.shapes import Dims
 
 _CONVERTER_FILES = (onnx_ops, onnx_quant, onnx_vector, onnx_views)  # importing them fills CONVERTERS
 _OWN_FOLDING = {"QuantizeLinear", "DequantizeLinear"}
 MAX_BRANCHES = 64
-
-InputShapes = Mapping[str, Sequence[int]]
+NO_OPERATOR = "there is no such operator here"
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,9 @@ class Imported:
     network : Network
     weights : dict
         layer -> role -> array: `filter` as (M, C/G, R, S), (features, in) or (directions*gates*hidden,
-        features), gates in ONNX's order; `recurrent`; `bias`. A batch normalisation has `gamma`, `beta`,
-        `mean`, `variance` and `epsilon`.
+        features), gates in ONNX's order; `recurrent`; `bias` (cells: input and recurrent biases, in two
+        rows). A normalisation has `gamma` and `beta`, a batch normalisation `mean`, `variance` and `epsilon`
+        too; PReLU a `slope`; parameters and embedding tables a `value`.
     quantized : dict
         layer -> role -> Quantized, for weights that the model stores as integers.
     tensors : dict
@@ -114,7 +114,7 @@ class _Importer:
         self.proto_graph = model.proto.graph
         self.constants = {t.name: t for t in self.proto_graph.initializer}
         self.values: dict[str, Value] = {}
-        self.graph = Graph(self.proto_graph.name or Path(model.name).stem, _consumers(self.proto_graph))
+        self.graph = Graph(Path(model.name).stem, _consumers(self.proto_graph))
         self.faults: list[str] = []
         self.inferred: dict[str, Dims] | None = None
 
@@ -164,15 +164,15 @@ class _Importer:
     def _convert(self, node: Any, depth: int) -> list[Value]:
         graph, label = self.graph, _label(node)
         graph.where, graph.stem = f"{self.model.name}: node {label}", _stem(node)
-        values = [self._value(name) for name in node.input]
-        lost = next((v for v in values if isinstance(v, Lost)), None)
-        if lost is not None:
-            if not self.faults:
-                self.faults.append(f"{label}: reads {lost.because}, which is not computed")
-            return [lost] * len(node.output)
+        values: list[Const | Act | None] = []
+        for name in node.input:
+            value = self._value(name)
+            if isinstance(value, Lost):
+                return self._after_loss(node, value)
+            values.append(value)
         try:
             attrs = attributes(node, self.model)
-            if node.op_type == "If" and node.domain in ("", "ai.onnx"):
+            if _key(node) == "If":
                 return self._branch(node, values, attrs, depth)
             step = Step(graph, node.op_type, attrs, self.model.opset, list(node.input), values, list(node.output))
             results = self._apply(node, step)
@@ -180,16 +180,28 @@ class _Importer:
             return self._unsupported(node, values, str(reason))
         except ConfigError:
             raise
-        except (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
             what = f"its attributes and inputs do not fit: {type(error).__name__}: {error}"
             raise ConfigError(what, graph.where) from None
         for value, name in zip(results, node.output, strict=False):
-            if isinstance(value, Act) and name and not step.keeps_tensor:
+            if not isinstance(value, Act):
+                continue
+            if prod(value.shape) != prod(graph.dims[value.layer]):
+                raise ConfigError(f"its output {name!r} of shape {value.shape} has another number of elements", graph.where)
+            if name and not step.keeps_tensor:
                 graph.tensors[value.layer] = name
         return results
 
+    def _after_loss(self, node: Any, lost: Lost) -> list[Value]:
+        """A node behind one that cannot be expressed: only say whether it could be."""
+        if _key(node) not in CONVERTERS and _key(node) not in FOLDS and node.op_type != "If":
+            self.faults.append(f"{_label(node)}: {NO_OPERATOR}")
+        elif not self.faults:
+            self.faults.append(f"{_label(node)}: reads {lost.because}, which is not computed")
+        return [lost] * len(node.output)
+
     def _apply(self, node: Any, step: Step) -> list[Value]:
-        standard = node.domain in ("", "ai.onnx")
+        standard = _key(node) == node.op_type
         known = [v for v in step.values if v is not None]
         if standard and node.op_type in ("Shape", "Size") and isinstance(step.values[0], Act):
             dims = step.values[0].shape
@@ -203,13 +215,12 @@ class _Importer:
                 arrays = [np.asarray(a) for a in fold(step.call)]
                 learned = any(isinstance(v, Const) and v.learned for v in known) or node.op_type == "Constant"
                 return [Const(a, learned and _is_float(a)) for a in arrays]
-        key = node.op_type if standard else f"{node.domain}:{node.op_type}"
-        converter = CONVERTERS.get(key)
+        converter = CONVERTERS.get(_key(node))
         if converter is None:
-            raise Unsupported("there is no such operator here")
+            raise Unsupported(NO_OPERATOR)
         return converter(step)
 
-    def _branch(self, node: Any, values: list[Value | None], attrs: dict[str, Any], depth: int) -> list[Value]:
+    def _branch(self, node: Any, values: list[Const | Act | None], attrs: dict[str, Any], depth: int) -> list[Value]:
         """An If whose condition is known: the branch taken becomes part of the graph."""
         condition = values[0]
         if not isinstance(condition, Const) or condition.array.size != 1:
@@ -222,7 +233,7 @@ class _Importer:
         self._walk(taken.node, depth + 1)
         return [self._value(o.name) or Lost(f"an output of {_label(node)}") for o in taken.output]
 
-    def _unsupported(self, node: Any, values: list[Value | None], reason: str) -> list[Value]:
+    def _unsupported(self, node: Any, values: list[Const | Act | None], reason: str) -> list[Value]:
         label = _label(node)
         source = next((v for v in values if isinstance(v, Act)), None)
         if not self.skip or source is None:
@@ -233,6 +244,7 @@ class _Importer:
             dims = self._inferred_shape(name) or source.shape
             if prod(dims) == prod(source.shape):
                 results.append(Act(source.layer, dims))
+                self.graph.tensors[source.layer] = name
             elif self.graph.consumers.get(name, 0):
                 what = f"{label} cannot be skipped: its input has shape {source.shape}, its output {name!r} {dims}"
                 raise ConfigError(what, self.model.name)
@@ -254,66 +266,6 @@ class _Importer:
         return self.inferred.get(name)
 
 
-def input_dims(model: Model, batch: int | None, given: InputShapes) -> dict[str, Dims]:
-    """Shapes of the inputs that are no initialisers.
-
-    Raises
-    ------
-    ConfigError
-        If a dimension is not known, or what is given does not fit the model.
-    """
-    graph = model.proto.graph
-    weights = {t.name for t in graph.initializer}
-    inputs = [i for i in graph.input if i.name not in weights]
-    unknown = sorted(set(given) - {i.name for i in inputs})
-    if unknown:
-        names = ", ".join(i.name for i in inputs)
-        raise ConfigError(f"there is no input {unknown[0]!r} to give a shape for; inputs: {names}", model.name)
-    if batch is not None and batch < 1:
-        raise ConfigError(f"batch must be >= 1, got {batch}", model.name)
-    symbols: dict[str, int] = {}
-    for item in inputs:
-        declared = item.type.tensor_type.shape.dim
-        for dim, value in zip(declared, given.get(item.name, ()), strict=False):
-            if dim.dim_param:
-                symbols.setdefault(dim.dim_param, int(value))
-    return {i.name: _dims_of(model, i, batch, given.get(i.name), symbols, len(inputs) == 1) for i in inputs}
-
-
-def _dims_of(
-    model: Model, item: Any, batch: int | None, given: Sequence[int] | None, symbols: dict[str, int], alone: bool
-) -> Dims:
-    where, kind = f"{model.name}: input {item.name!r}", item.type.tensor_type
-    if not item.type.HasField("tensor_type") or (given is None and not kind.HasField("shape")):
-        raise ConfigError(f"must be a tensor of known rank; give input_shapes={{{item.name!r}: (...)}}", where)
-    declared = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
-    if given is not None:
-        dims = tuple(int(d) for d in given)
-        if kind.HasField("shape") and len(dims) != len(declared):
-            raise ConfigError(f"has {len(declared)} dimensions, but the shape given, {dims}, has {len(dims)}", where)
-        if min(dims, default=1) < 1:
-            raise ConfigError(f"every dimension must be >= 1, got {dims}", where)
-        return dims
-    found = []
-    for i, (value, dim) in enumerate(zip(declared, kind.shape.dim, strict=True)):
-        if i == 0 and batch is not None and (value is None or value < 1 or alone):
-            value = batch
-        if value is None or value < 1:
-            value = symbols.get(dim.dim_param)
-        if value is None:
-            raise ConfigError(_dynamic(item.name, i, dim.dim_param, len(declared)), where)
-        found.append(int(value))
-    return tuple(found)
-
-
-def _dynamic(name: str, index: int, symbol: str, rank: int) -> str:
-    called = f" ({symbol!r})" if symbol else ""
-    example = ", ".join("..." if i != index else symbol or "?" for i in range(rank))
-    by_batch = "batch=... (--batch), or " if index == 0 else ""
-    shape = f"input_shapes={{{name!r}: ({example})}} (--input-shape {name}=...)"
-    return f"dimension {index}{called} is left open by the model; give {by_batch}{shape}"
-
-
 def _static(tensor_type: Any) -> Dims | None:
     if not tensor_type.HasField("shape"):
         return None
@@ -323,28 +275,25 @@ def _static(tensor_type: Any) -> Dims | None:
 
 def _consumers(graph: Any) -> dict[str, int]:
     count: Counter[str] = Counter(o.name for o in graph.output)
-    stack = list(graph.node)
-    while stack:
-        node = stack.pop()
+    for node in all_nodes(graph):
         count.update(name for name in node.input if name)
         for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs) if attribute.g.node or attribute.graphs else ():
-                stack.extend(inner.node)
-                count.update(o.name for o in inner.output)
+            count.update(o.name for inner in (attribute.g, *attribute.graphs) for o in inner.output)
     return count
 
 
+def _key(node: Any) -> str:
+    """The operator's name in CONVERTERS: with its domain, unless that is the standard one."""
+    return str(node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}:{node.op_type}")
+
+
 def _label(node: Any) -> str:
-    kind = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
-    return f"{node.name or _stem(node)!r} ({kind})" if node.name else f"of output {_stem(node)!r} ({kind})"
+    return f"{node.name!r} ({_key(node)})" if node.name else f"of output {_stem(node)!r} ({_key(node)})"
 
 
 def _stem(node: Any) -> str:
-    return node.name or next((o for o in node.output if o), node.op_type)
+    return str(node.name or next((o for o in node.output if o), node.op_type))
 
 
 def _is_float(array: np.ndarray) -> bool:
     return array.size > 0 and array.dtype.kind == "f" or array.dtype.name == "bfloat16"
-
-
-__all__ = ["Imported", "MAX_ELEMENTS", "import_model", "import_onnx", "input_dims"]

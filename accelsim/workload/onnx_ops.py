@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from accelsim.workload import ops
-from accelsim.workload.onnx_graph import Act, Const, Graph, Unsupported, Value, reshaped
+from accelsim.workload.onnx_graph import Act, Const, Graph, Unsupported, Value, is_uniform, reshaped
 from accelsim.workload.onnx_step import Step, concatenated, converts, folded_reshape, relaid, sliced, transposed
 from accelsim.workload.ops_windows import OverlapAdd, Padding
 from accelsim.workload.shapes import Dims
@@ -35,6 +35,13 @@ def window_pads(step: Step, size: Pair, kernel: Pair, stride: Pair, dilation: Pa
     if len(pads) != 2 * rank or min(pads) < 0:
         raise Unsupported(f"pads {pads} for {rank} spatial dimensions")
     return (0, pads[0], 0, pads[1]) if rank == 1 else (pads[0], pads[1], pads[2], pads[3])
+
+
+def scaled(array: np.ndarray, gain: float) -> np.ndarray:
+    """array * gain, without writing out an array of one number."""
+    if is_uniform(array):
+        return np.broadcast_to(array[(0,) * array.ndim] * np.float32(gain), array.shape)
+    return np.asarray(array * np.float32(gain))
 
 
 def spatial_rank(value: Act) -> int:
@@ -148,7 +155,7 @@ def linear(step: Step, x: Act, weights: Const, bias: np.ndarray | None, transpos
     out = graph.add(ops.Linear(features, bias is not None), x)
     array, quantized = relaid(weights, lambda a: reshaped(a, matrix) if transpose else reshaped(a, matrix).T)
     if gain != 1:
-        array, quantized = array * np.float32(gain), None
+        array, quantized = scaled(array, gain), None
     graph.set_weight(out.layer, "filter", array, quantized)
     if bias is not None:
         graph.set_weight(out.layer, "bias", bias)
@@ -172,7 +179,11 @@ def _gemm(step: Step) -> list[Value]:
             bias, c = np.broadcast_to(c.array.reshape(-1) * np.float32(beta), (features,)), None
         out = linear(step, a, b, bias, bool(attrs.get("transB")), alpha)
     if c is not None and beta != 0:
-        out = graph.add(ops.Eltwise("add"), out, graph.plain(graph.activation(c, step.names[2])), suffix="/add")
+        known = Const(scaled(c.array, beta), c.learned) if isinstance(c, Const) else c
+        term = graph.plain(graph.activation(known, step.names[2]))
+        if isinstance(c, Act) and beta != 1:
+            term = graph.add(ops.Eltwise("mul"), term, suffix="/beta")
+        out = graph.add(ops.Eltwise("add"), out, term, suffix="/add")
     return [out]
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from accelsim.workload import ops
-from accelsim.workload.onnx_fold import MAX_ELEMENTS
+from accelsim.workload.onnx_fold import bounded
 from accelsim.workload.onnx_graph import Act, Const, Quantized, Unsupported, Value
 from accelsim.workload.onnx_ops import convolution, linear, product
 from accelsim.workload.onnx_step import Step, as_image, concatenated, converts
@@ -29,8 +29,7 @@ def _zero(scale: np.ndarray) -> np.ndarray:
 def dequantized(step: Step, stored: Const, scale: np.ndarray, zero: np.ndarray | None, axis: int) -> Const:
     """Real values of constant integers, with these beside them."""
     integers = stored.array
-    if integers.size > MAX_ELEMENTS:
-        raise Unsupported(f"a quantized constant of {integers.size} elements (at most {MAX_ELEMENTS})")
+    bounded(integers.shape)
     zero = _zero(scale) if zero is None else zero
     block = int(step.attrs.get("block_size", 0))
     if block or scale.ndim > 1:
@@ -59,6 +58,7 @@ def _quantize(step: Step) -> list[Value]:
     axis, rank = int(step.attrs.get("axis", 1)), x.array.ndim
     target = np.dtype(np.uint8) if zero is None else zero.array.dtype
     shift = _along(_zero(scale) if zero is None else zero.array.astype(np.int64), axis, rank)
+    bounded(x.shape)
     limits = np.iinfo(target)
     codes = np.rint(x.array / _along(scale, axis, rank)) + shift
     return [Const(np.clip(codes, limits.min, limits.max).astype(target), x.learned)]
@@ -82,11 +82,12 @@ def _dequantize(step: Step) -> list[Value]:
 def _dynamic(step: Step) -> list[Value]:
     # Scale and zero point are found at run time; they enter arithmetic as single numbers.
     step.keeps_tensor = True
-    return [step.act(0), Const(np.float32(np.nan)), Const(np.uint8(0))]
+    return [step.act(0), Const(np.full((), np.nan, np.float32)), Const(np.zeros((), np.uint8))]
 
 
 def _operand(step: Step, index: int, scale: int | None, zero: int) -> Act:
     """An activation that arrives as integers."""
+    step.keeps_tensor = True  # the result is stored as codes too, or as raw sums
     act = step.act(index)
     steps = np.ones(1, np.float32) if scale is None else step.const(scale, "scale").array
     shift = step.get(zero)
@@ -112,7 +113,6 @@ def _qlinear_conv(step: Step) -> list[Value]:
     if codes is not None and weights.quantized is not None:
         scale = step.const(1, "scale").array.reshape(-1) * weights.quantized.scale
         bias = Const(codes.array.reshape(-1).astype(np.float32) * scale.astype(np.float32), True)
-    step.keeps_tensor = False
     return [convolution(step, x, weights, bias)]
 
 

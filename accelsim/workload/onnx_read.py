@@ -5,10 +5,10 @@ The only file that reads tensors and attributes out of protobuf messages.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ MAX_TENSOR_ELEMENTS = 2**32
 OLDEST_OPSET = 7
 
 
-def require_onnx() -> ModuleType:
+def require_onnx() -> Any:
     """The `onnx` package.
 
     Raises
@@ -89,9 +89,8 @@ class Model:
             self._mapped[path] = np.memmap(path, np.uint8, "r")
         data = self._mapped[path]
         if offset < 0 or offset + needed > data.size or length not in (-1, needed):
-            raise ConfigError(
-                f"needs {needed} bytes at offset {offset} of {path.name}, which has {data.size} (length {length})", where
-            )
+            what = f"needs {needed} bytes at offset {offset} (length {length}) of {path.name}, which has {data.size}"
+            raise ConfigError(what, where)
         return np.frombuffer(data.data, dtype, prod(tensor.dims), offset).reshape(tuple(tensor.dims))
 
 
@@ -139,11 +138,12 @@ def checked_model(proto: Any, name: str, folder: Path) -> Model:
         raise ConfigError("is no ONNX model, or is truncated: it has no graph", name)
     if len(proto.graph.node) > MAX_NODES:
         raise ConfigError(f"must have at most {MAX_NODES} nodes, got {len(proto.graph.node)}", name)
+    _check_names(proto.graph, name)
     versions = {o.domain: o.version for o in proto.opset_import}
     opset = int(versions.get("", versions.get("ai.onnx", 0)))
     newest = int(onnx.defs.onnx_opset_version())
     if not OLDEST_OPSET <= opset <= newest:
-        what = f"operator set must be {OLDEST_OPSET} to {newest} (of the installed onnx {onnx.__version__}), got {opset}"
+        what = f"operator set must be {OLDEST_OPSET} to {newest} (installed: onnx {onnx.__version__}), got {opset}"
         raise ConfigError(what, name)
     if proto.graph.sparse_initializer:
         first = proto.graph.sparse_initializer[0].values.name
@@ -153,6 +153,28 @@ def checked_model(proto: Any, name: str, folder: Path) -> Model:
 
         proto = inliner.inline_local_functions(proto)
     return Model(proto, name, folder, opset)
+
+
+def all_nodes(graph: Any) -> Iterator[Any]:
+    """Every node of a graph and of the graphs in its nodes' attributes."""
+    stack = list(graph.node)
+    while stack:
+        node = stack.pop()
+        yield node
+        for item in node.attribute:
+            for inner in [item.g, *item.graphs]:
+                stack.extend(inner.node)
+
+
+def _check_names(graph: Any, name: str) -> None:
+    """protobuf hands out text that is no UTF-8 as bytes."""
+    texts: list[Any] = [t.name for t in graph.initializer]
+    texts += [i.name for i in [*graph.input, *graph.output]]
+    for node in all_nodes(graph):
+        texts += [node.name, node.op_type, node.domain, *node.input, *node.output, *(a.name for a in node.attribute)]
+    bad = next((t for t in texts if not isinstance(t, str)), None)
+    if bad is not None:
+        raise ConfigError(f"is damaged: the name {bad!r} is no UTF-8 text", name)
 
 
 def attributes(node: Any, model: Model) -> dict[str, Any]:

@@ -28,11 +28,11 @@ class Step:
     attrs: dict[str, Any]
     opset: int
     names: list[str]
-    values: list[Value | None]
+    values: list[Const | Act | None]
     outputs: list[str]
     keeps_tensor: bool = field(default=False)
 
-    def get(self, index: int) -> Value | None:
+    def get(self, index: int) -> Const | Act | None:
         """Input `index`, or None if it was left out."""
         return self.values[index] if index < len(self.values) else None
 
@@ -89,21 +89,23 @@ def converts(*op_types: str) -> Callable[[Converter], Converter]:
     return enter
 
 
-def transposed(graph: Graph, value: Act, order: tuple[int, ...]) -> Act:
+def transposed(graph: Graph, value: Act, order: tuple[int, ...], suffix: str = "/transpose") -> Act:
     """Permute the dimensions of `value`; nothing to do where only sizes of one move."""
     dims = tuple(value.shape[i] for i in order)
     moving = [i for i in order if value.shape[i] != 1]
     if moving == sorted(moving):
         return Act(value.layer, dims, value.quantized)
-    return graph.add(ops.Transpose(order), graph.plain(value), suffix="/transpose")
+    return graph.add(ops.Transpose(order), graph.plain(value), suffix=suffix)
 
 
-def sliced(graph: Graph, value: Act, axis: int, start: int, stop: int, step: int = 1) -> Act:
+def sliced(
+    graph: Graph, value: Act, axis: int, start: int, stop: int, step: int = 1, suffix: str = "/slice"
+) -> Act:
     """Elements along one axis; nothing to do where that is all of them."""
     axis %= len(value.shape)
     if (start, stop, step) == (0, value.shape[axis], 1):
         return value
-    return graph.add(ops.Slice(axis, start, stop, step), graph.plain(value), suffix="/slice")
+    return graph.add(ops.Slice(axis, start, stop, step), graph.plain(value), suffix=suffix)
 
 
 def concatenated(graph: Graph, parts: list[Act], axis: int) -> Act:

@@ -104,7 +104,11 @@ def _layer_norm(step: Step) -> list[Value]:
     axis = int(step.attrs.get("axis", -1)) % len(x.shape)
     rows = graph.seen_as(x, (*x.shape[:axis], prod(x.shape[axis:])))
     mode = "layer" if step.op_type == "LayerNormalization" else "rms"
-    return [graph.add(ops.Norm(mode), rows, shape=x.shape)]
+    out = graph.add(ops.Norm(mode), rows, shape=x.shape)
+    for index, role in enumerate(("gamma", "beta"), 1):
+        if isinstance(known := step.get(index), Const):
+            graph.set_weight(out.layer, role, known.array.reshape(-1))
+    return [out]
 
 
 @converts("InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization")
@@ -173,7 +177,9 @@ def _clip(step: Step) -> list[Value]:
 @converts("PRelu")
 def _prelu(step: Step) -> list[Value]:
     x, slope = step.act(0), step.const(1, "slope")
-    return [step.graph.add(ops.Activation("prelu", int(slope.array.size)), x, shape=x.shape)]
+    out = step.graph.add(ops.Activation("prelu", int(slope.array.size)), x, shape=x.shape)
+    step.graph.set_weight(out.layer, "slope", slope.array)
+    return [out]
 
 
 ELTWISE_OF = {
@@ -189,8 +195,8 @@ def _eltwise(step: Step) -> list[Value]:
     if merged is not None:
         return [merged]
     values = [v for v in step.values if v is not None]
-    shape = np.broadcast_shapes(*(v.shape for v in values if not isinstance(v, str)))  # type: ignore[union-attr]
-    indices = [i for i, v in enumerate(values) if isinstance(v, Act) or v.array.size > 1]  # type: ignore[union-attr]
+    shape = np.broadcast_shapes(*(v.shape for v in values))
+    indices = [i for i, v in enumerate(values) if isinstance(v, Act) or v.array.size > 1]
     graph, parts = step.graph, [step.act(i) for i in indices]
     if len(parts) == 1 and (len(values) == 1 or _does_nothing(step)) and parts[0].shape == shape:
         return [parts[0]]
@@ -275,4 +281,3 @@ def _resize(step: Step) -> list[Value]:
 
 def _resized_axes(step: Step, rank: int) -> list[int]:
     return [int(a) % rank for a in step.attrs.get("axes", range(rank))]
-

@@ -61,7 +61,7 @@ def _unsqueeze(step: Step) -> list[Value]:
 def _transpose(step: Step) -> list[Value]:
     x = step.act(0)
     order = step.attrs.get("perm", range(len(x.shape))[::-1])
-    return [transposed(step.graph, x, tuple(int(i) for i in order))]
+    return [transposed(step.graph, x, tuple(int(i) for i in order), suffix="")]
 
 
 @converts("Concat")
@@ -81,7 +81,7 @@ def _slice(step: Step) -> list[Value]:
             raise Unsupported("a slice that runs backwards")
         if start >= stop:
             raise Unsupported(f"an empty slice {start}:{stop} of {x.shape}")
-        x = sliced(step.graph, x, axis, start, stop, stride)
+        x = sliced(step.graph, x, axis, start, stop, stride, suffix="")
     return [x]
 
 
@@ -92,7 +92,8 @@ def _split(step: Step) -> list[Value]:
     ends = np.cumsum(split_sizes(step.call, x.shape[axis])).tolist()
     starts = [0, *ends[:-1]]
     used = [step.used(i) for i in range(len(ends))]
-    return [sliced(step.graph, x, axis, a, b) if u else x for a, b, u in zip(starts, ends, used, strict=True)]
+    parts = zip(starts, ends, used, strict=True)
+    return [sliced(step.graph, x, axis, a, b, suffix="") if u else x for a, b, u in parts]
 
 
 @converts("Gather")
@@ -104,7 +105,9 @@ def _gather(step: Step) -> list[Value]:
             raise Unsupported("indices that are computed at run time, into anything but rows of a table")
         features = prod(data.shape[1:])
         table = ops.Embedding(data.shape[0], features)
-        return [graph.add(table, graph.plain(indices), shape=(*indices.shape, *data.shape[1:]))]
+        rows = graph.add(table, graph.plain(indices), shape=(*indices.shape, *data.shape[1:]))
+        graph.set_weight(rows.layer, "value", data.array)
+        return [rows]
     x, wanted = step.act(0), step.const(1, "indices").array
     axis %= len(x.shape)
     picked = [int(i) % x.shape[axis] for i in wanted.reshape(-1)]

@@ -1,4 +1,4 @@
-"""Two operators that windows over images need beside `ops.Conv`: padding, and the overlap-add of transposed convolution."""
+"""Two operators beside `ops.Conv`: padding, and the overlap-add that ends a transposed convolution."""
 
 from __future__ import annotations
 
