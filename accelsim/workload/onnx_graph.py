@@ -67,6 +67,7 @@ class Lost:
 
 
 Value = Const | Act | Lost
+MAX_NAME = 400  # of a layer; a trace's header allows a little more
 
 
 class Unsupported(Exception):
@@ -132,6 +133,7 @@ class Graph:
         return Act(name, shape)
 
     def _free_name(self, stem: str) -> str:
+        stem = "".join(c if c.isprintable() else "_" for c in stem[:MAX_NAME]) or "layer"
         name, count = stem, 1
         while name in self.index:
             count += 1

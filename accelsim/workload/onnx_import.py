@@ -187,7 +187,8 @@ class _Importer:
             if not isinstance(value, Act):
                 continue
             if prod(value.shape) != prod(graph.dims[value.layer]):
-                raise ConfigError(f"its output {name!r} of shape {value.shape} has another number of elements", graph.where)
+                what = f"its output {name!r} of shape {value.shape} has another number of elements"
+                raise ConfigError(what, graph.where)
             if name and not step.keeps_tensor:
                 graph.tensors[value.layer] = name
         return results
