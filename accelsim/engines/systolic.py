@@ -97,8 +97,7 @@ class Systolic(Engine):
         if not isinstance(work, ConvShape | GemmShape):
             raise ConfigError(f"engine 'systolic' cannot run {task.layer.kind}", f"layer {task.layer.name}")
         rows, tiles, mapping = self._passes(task, work)
-        window = work.r * work.s if isinstance(work, ConvShape) else 1
-        return self._table(task, rows, tiles, mapping, window)
+        return self._table(task, rows, tiles, mapping)
 
     def _unit(self) -> tuple[int, int, int]:
         rows, cols = self.array.rows, self.array.cols * self.array.arrays
@@ -137,7 +136,7 @@ class Systolic(Engine):
         rows["finish_cycles"] = offset + timing.finish
         rows["busy_cycles"] = groups * timing.busy
 
-    def _table(self, task: Task, rows: PassArray, tiles: NDArray[Any], mapping: Mapping, window: int = 1) -> PassTable:
+    def _table(self, task: Task, rows: PassArray, tiles: NDArray[Any], mapping: Mapping) -> PassTable:
         macs = int(rows["macs"].sum())
         effectual = effectual_macs(task.layer, task.trace)
         timing = self.dataflow.timing(self.array, tiles["m"], tiles["n"], tiles["k"])
@@ -154,7 +153,7 @@ class Systolic(Engine):
             effectual_macs=effectual,
             peak_macs_per_cycle=pes,
             info={
-                "mapping": mapping.describe(window),
+                "mapping": mapping.describe(),
                 "folds": folds,
                 "spatial_utilization": self._spatial_utilization(tiles),
             },

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from accelsim.base.counts import ActionCounts
 from accelsim.base.units import ceil_div
 from accelsim.engines.base import Task
-from accelsim.mapping.problem import Loops, Mapping, Problem
+from accelsim.mapping.problem import TILE_EXTENTS, Loops, Mapping, Problem
 from accelsim.mapping.search import candidates
 from accelsim.sim.passes import PassArray, empty_passes
 from accelsim.workload.shapes import ConvShape, GemmShape
@@ -48,7 +48,7 @@ def _estimate(
     task: Task, problem: Problem, options: tuple[Mapping, ...], traffic_bits: NDArray[np.int64], interval: Cycles
 ) -> NDArray[np.int64]:
     loops = problem.loops
-    column = {name: np.array([getattr(o, name) for o in options], np.int64) for name in _TILE_FIELDS}
+    column = {name: np.array([getattr(o, name) for o in options], np.int64) for name in TILE_EXTENTS}
     extent = {"images": loops.images, "rows": loops.p, "cols": loops.q}
     # an option is ragged in at most one of images, rows and columns: the others divide or are whole
     full_m = column["images"] * column["rows"] * column["cols"]
@@ -56,18 +56,21 @@ def _estimate(
     edge_m = full_m - (counts_m * full_m - loops.images * loops.p * loops.q)
     total = np.zeros(len(options), np.int64)
     trips_n = -(-loops.outputs // column["outputs"])
-    trips_k = -(-loops.channels // column["channels"])
+    taps = column["taps_r"] * column["taps_s"]
+    trips_c = -(-loops.channels // column["channels"])
+    tap_tiles = loops.window // taps
     edge_n = loops.outputs - (trips_n - 1) * column["outputs"]
-    edge_k = loops.channels - (trips_k - 1) * column["channels"]
+    edge_c = loops.channels - (trips_c - 1) * column["channels"]
     for m, times_m in ((full_m, counts_m - 1), (edge_m, 1)):
         for n, times_n in ((column["outputs"], trips_n - 1), (edge_n, 1)):
-            for k, times_k in ((column["channels"], trips_k - 1), (edge_k, 1)):
-                total += interval(m, n, k * loops.window) * (times_m * times_n * times_k)
+            for c, times_c in ((column["channels"], trips_c - 1), (edge_c, 1)):
+                total += interval(m, n, c * taps) * (times_m * times_n * times_c * tap_tiles)
     total *= loops.groups
     rate = task.dram_bytes_per_cycle * 8
     in_flight = traffic_bits * rate.denominator // rate.numerator
-    first = column["groups"] * column["outputs"] * column["channels"] * loops.window * problem.bits[1]
-    first = np.where(problem.on_chip[2], 0, first)
+    first = column["groups"] * column["outputs"] * column["channels"] * taps * problem.bits[1]
+    if problem.on_chip[2]:
+        first = np.zeros_like(first)
     if not problem.on_chip[0]:
         first = first + column["groups"] * full_m * column["channels"] * problem.bits[0]
     last = 0 if problem.on_chip[1] else column["groups"] * full_m * column["outputs"] * problem.bits[3]
@@ -76,16 +79,13 @@ def _estimate(
     return estimate
 
 
-_TILE_FIELDS = ("groups", "images", "rows", "cols", "outputs", "channels")
-
-
 def pinned_mapping(task: Task, loops: Loops) -> Mapping | None:
     """The pinned mapping, cut to the layer's extents (None: the mapping is searched)."""
     if task.pinned is None:
         return None
-    extents = (loops.groups, loops.images, loops.p, loops.q, loops.outputs, loops.channels)
+    extents = (loops.groups, loops.images, loops.p, loops.q, loops.outputs, loops.channels, loops.r, loops.s)
     pin = task.pinned
-    cut = {name: min(getattr(pin, name), extent) for name, extent in zip(_TILE_FIELDS, extents, strict=True)}
+    cut = {name: min(getattr(pin, name), extent) for name, extent in zip(TILE_EXTENTS, extents, strict=True)}
     return replace(pin, **cut)
 
 
@@ -101,15 +101,15 @@ def passes_from_tiles(tiles: NDArray[Any], task: Task) -> PassArray:
 
 def _addresses(rows: PassArray, tiles: NDArray[Any], task: Task) -> None:
     """Filters lie tile by tile in the order of first use; images row by row, channels innermost."""
-    base = task.addresses
-    key = (tiles["group0"] << 42) + (tiles["output0"] << 21) + tiles["channel0"]
+    base, work = task.addresses, task.layer.work
+    window = work.r * work.s if isinstance(work, ConvShape) else 1
+    key = (tiles["group0"] << 42) + (tiles["output0"] << 21) + tiles["channel0"] * window + tiles["tap0"]
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
     size = (tiles["groups"] * tiles["n"] * tiles["k"] * task.bits["filter"] + 7) // 8
     by_use = np.argsort(first, kind="stable")
     offset = np.zeros(len(first), np.int64)
     offset[by_use] = np.concatenate(([0], np.cumsum(size[first[by_use]])[:-1]))
     rows["filter_address"] = base.get("filter", 0) + offset[inverse]
-    work = task.layer.work
     if isinstance(work, ConvShape):
         row_bytes = ceil_div(work.w * work.c * task.bits["ifmap"], 8)
         top = np.maximum(0, tiles["row0"] * work.stride[0] - work.pad[0])

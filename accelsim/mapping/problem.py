@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from accelsim.workload.shapes import ConvShape, GemmShape
 
 OPERANDS = ("ifmap", "filter", "psum", "ofmap")
+TILE_EXTENTS = ("groups", "images", "rows", "cols", "outputs", "channels", "taps_r", "taps_s")
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,10 @@ class Loops:
         """Taps of the filter."""
         return self.r * self.s
 
-    def span(self, axis: int, first: int, count: int) -> int:
-        """Input rows (axis 0) or columns (axis 1) that `count` outputs from `first` touch; padding is not fetched."""
-        size, taps, stride, dilation, pad = (
-            (self.h, self.r, self.stride[0], self.dilation[0], self.pad_top)
-            if axis == 0
-            else (self.w, self.s, self.stride[1], self.dilation[1], self.pad_left)
-        )
-        low = max(0, first * stride - pad)
-        high = min(size, (first + count - 1) * stride - pad + (taps - 1) * dilation + 1)
-        return max(0, high - low)
+    def numbers(self) -> NDArray[np.int64]:
+        """As the kernels read them."""
+        extents = (self.groups, self.images, self.p, self.q, self.outputs, self.channels, self.h, self.w, self.r, self.s)
+        return np.array([*extents, *self.stride, *self.dilation, self.pad_top, self.pad_left], np.int64)
 
     def ifmap_elements(self) -> int:
         """Elements of the input tensor, all groups."""
@@ -99,12 +94,16 @@ class Room:
         Operands (of OPERANDS) that live here.
     slots : int
         Tiles of an operand that it holds at a time (2: double buffering).
+    row_bytes : int
+        Not 0: sums and results take whole rows of this size, one for each GEMM row (an accumulator
+        as wide as the array).
     """
 
     name: str
     free_bytes: int
     holds: tuple[str, ...]
     slots: int = 2
+    row_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Mapping:
-    """One concrete choice: tile extents, loop order (outermost first), and which operands stay resident."""
+    """One concrete choice: tile extents, loop order (outermost first), and which operands stay resident.
+
+    `taps_r` x `taps_s` taps of the window are in a tile: all of them, or one row, or one.
+    """
 
     groups: int
     images: int
@@ -145,6 +147,8 @@ class Mapping:
     cols: int
     outputs: int
     channels: int
+    taps_r: int
+    taps_s: int
     order: str  # a permutation of "mnk"
     keep_ifmap: bool = False
     keep_filter: bool = False
@@ -154,12 +158,16 @@ class Mapping:
         """GEMM rows of a full tile."""
         return self.images * self.rows * self.cols
 
-    def describe(self, window: int = 1) -> str:
+    def k(self) -> int:
+        """GEMM k of a full tile."""
+        return self.channels * self.taps_r * self.taps_s
+
+    def describe(self) -> str:
         """`m=2048 n=256 k=256 order=nmk keep=ifmap`, for tables."""
         keep = [n for n, on in (("ifmap", self.keep_ifmap), ("filter", self.keep_filter), ("psum", self.keep_psum)) if on]
         groups = f"g={self.groups} " if self.groups > 1 else ""
         kept = f" keep={'+'.join(keep)}" if keep else ""
-        return f"{groups}m={self.m()} n={self.outputs} k={self.channels * window} order={self.order}{kept}"
+        return f"{groups}m={self.m()} n={self.outputs} k={self.k()} order={self.order}{kept}"
 
 
 def steps(extent: int, unit: int, limit: int = 12) -> NDArray[np.int64]:
@@ -177,6 +185,12 @@ def steps(extent: int, unit: int, limit: int = 12) -> NDArray[np.int64]:
     if unit > 1:
         found.add(1)
     return np.array(sorted(found), np.int64)
+
+
+def tap_steps(loops: Loops) -> NDArray[np.int64]:
+    """Taps of the window in one tile: all, a row of them, or one."""
+    found = {(loops.r, loops.s), (1, loops.s), (1, 1)}
+    return np.array(sorted(found, reverse=True), np.int64)
 
 
 def m_steps(loops: Loops, unit: int) -> NDArray[np.int64]:

@@ -11,31 +11,15 @@ from numpy.typing import NDArray
 from accelsim.base.errors import ConfigError
 from accelsim.base.kernels import kernel
 from accelsim.base.units import human_bytes
-from accelsim.mapping.problem import OPERANDS, Loops, Mapping, Problem, m_steps, steps
+from accelsim.mapping.problem import OPERANDS, Loops, Mapping, Problem, m_steps, steps, tap_steps
+from accelsim.mapping.spans import axis_sums
 
 ORDERS = tuple("".join(p) for p in permutations("mnk"))
 _ORDER_TABLE = np.array([["mnk".index(c) for c in order] for order in ORDERS], np.int64)
 MAX_PASSES = 200_000
 
-# columns of a candidate: groups images rows cols outputs channels, then
-_CHANNELS, _ORDER, _KEEP, _PASSES, _TRAFFIC = range(5, 10)
-
-
-@kernel
-def _span_sum(extent, tile, size, taps, stride, dilation, pad):  # type: ignore[no-untyped-def]
-    """Input positions fetched along one axis, summed over all tiles, and the largest of one tile."""
-    total = 0
-    largest = 0
-    first = 0
-    while first < extent:
-        count = min(tile, extent - first)
-        low = max(0, first * stride - pad)
-        high = min(size, (first + count - 1) * stride - pad + (taps - 1) * dilation + 1)
-        span = max(0, high - low)
-        total += span
-        largest = max(largest, span)
-        first += tile
-    return total, largest
+# columns of a candidate: groups images rows cols outputs channels taps_r taps_s order, then
+_KEEP, _PASSES, _TRAFFIC = range(9, 12)
 
 
 @kernel
@@ -52,107 +36,109 @@ def _fetches(order, trips, uses):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def search_kernel(loops, m_list, n_list, c_list, g_list, orders, rooms, params, out):  # type: ignore[no-untyped-def]
-    """Write every feasible candidate to `out`; returns (how many, bytes missing in the best infeasible one).
+def _fits(rooms, need, single, psum_rows, psum_row_bits):  # type: ignore[no-untyped-def]
+    """Do the operands' needs (bits: ifmap filter psum ofmap) fit their buffers?"""
+    for x in range(rooms.shape[0]):
+        used = 0
+        for o in range(4):
+            if not rooms[x, 2 + o] or (o == 3 and rooms[x, 4] != 0):
+                continue  # results leave from where their sums stand
+            size = (need[o] + 7) // 8
+            if rooms[x, 6] and o >= 2 and need[o] > 0:
+                size = psum_rows * (-(-psum_row_bits // (8 * rooms[x, 6])) * rooms[x, 6])
+            used += size * (1 if single[o] else rooms[x, 1])
+        if used > rooms[x, 0]:
+            return False
+    return True
+
+
+@kernel
+def search_kernel(loops, m_list, n_list, c_list, t_list, g_list, orders, rooms, params, out):  # type: ignore[no-untyped-def]
+    """Write every feasible candidate to `out`; returns how many.
 
     loops: groups images p q outputs channels h w r s stride_h stride_w dilation_h dilation_w pad_top pad_left.
-    rooms: one row per buffer: free bytes, slots, then 1 for each operand (ifmap filter psum ofmap) held.
+    rooms: one row per buffer: free bytes, slots, 1 for each operand (ifmap filter psum ofmap) held, row bytes.
     params: bits of the four operands, ifmap / ofmap / filter on chip, may keep ifmap / filter / psum, max passes.
     """
     groups, images, p, q, outputs, channels, h, w, r, s = loops[:10]
-    sh, sw, dh, dw, pt, pl = loops[10:16]
     bits_i, bits_f, bits_p, bits_o, i_chip, o_chip, f_chip = params[:7]
     uses = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 0]], np.int64)
     trips = np.zeros(3, np.int64)
     need = np.zeros(4, np.int64)
+    single = np.zeros(4, np.int64)
     found = 0
     for a in range(m_list.shape[0]):
         ti, tp, tq = m_list[a]
-        sum_h, big_h = _span_sum(p, tp, h, r, sh, dh, pt)
-        sum_w, big_w = _span_sum(q, tq, w, s, sw, dw, pl)
         nm = -(-images // ti) * -(-p // tp) * -(-q // tq)
         pixels = ti * tp * tq
-        for b in range(n_list.shape[0]):
-            tn = n_list[b]
-            nn = -(-outputs // tn)
-            for c in range(c_list.shape[0]):
-                tc = c_list[c]
-                nk = -(-channels // tc)
-                trips[0], trips[1], trips[2] = nm, nn, nk
-                for d in range(g_list.shape[0]):
-                    tg = g_list[d]
-                    ng = -(-groups // tg)
-                    if ng * nm * nn * nk > params[10]:
-                        continue
-                    tile_i = tg * ti * tc * big_h * big_w * bits_i
-                    tile_f = tg * tn * tc * r * s * bits_f
-                    tile_p = tg * tn * pixels * bits_p
-                    tile_o = tg * tn * pixels * bits_o
-                    full_i = tg * images * channels * h * w * bits_i
-                    full_f = tg * outputs * channels * r * s * bits_f
-                    full_p = tg * outputs * images * p * q * bits_p
-                    sweep_i = images * channels * sum_h * sum_w * bits_i  # all m and k tiles once, one group
-                    for keep in range(8):
-                        keep_i, keep_f, keep_p = keep & 1, (keep >> 1) & 1, (keep >> 2) & 1
-                        # keeping what is a single tile anyway, or what never travels, is no new candidate
-                        if keep_i and (not params[7] or i_chip or nm * nk == 1):
+        for t in range(t_list.shape[0]):
+            tr, ts = t_list[t]
+            sum_h, fresh_h, big_h = axis_sums(p, tp, h, r, tr, loops[10], loops[12], loops[14])
+            sum_w, fresh_w, big_w = axis_sums(q, tq, w, s, ts, loops[11], loops[13], loops[15])
+            for b in range(n_list.shape[0]):
+                tn = n_list[b]
+                nn = -(-outputs // tn)
+                for c in range(c_list.shape[0]):
+                    tc = c_list[c]
+                    nk = -(-channels // tc) * (r // tr) * (s // ts)
+                    trips[0], trips[1], trips[2] = nm, nn, nk
+                    for d in range(g_list.shape[0]):
+                        tg = g_list[d]
+                        ng = -(-groups // tg)
+                        if ng * nm * nn * nk > params[10]:
                             continue
-                        if keep_f and (not params[8] or nn * nk == 1):
-                            continue
-                        if keep_p and (not params[9] or nk == 1 or nm * nn == 1):
-                            continue
-                        once = ng == 1
-                        need[0] = 0 if i_chip else (full_i if keep_i else tile_i)
-                        need[1] = full_f if keep_f else tile_f
-                        need[2] = full_p if keep_p else tile_p
-                        need[3] = 0 if o_chip else tile_o
-                        fits = True
-                        for x in range(rooms.shape[0]):
-                            used = 0
-                            psum_here = rooms[x, 4] != 0
-                            for o in range(4):
-                                if not rooms[x, 2 + o]:
-                                    continue
-                                if o == 3 and psum_here:
-                                    continue  # results leave from where their sums stand
-                                single = once and (
-                                    (o == 0 and (keep_i or nm * nk == 1))
-                                    or (o == 1 and (keep_f or nn * nk == 1))
-                                    or (o == 2 and (keep_p or nm * nn == 1))
-                                    or (o == 3 and nm * nn == 1)
-                                )
-                                used += (need[o] + 7) // 8 * (1 if single else rooms[x, 1])
-                            if used > rooms[x, 0]:
-                                fits = False
-                        if not fits:
-                            continue
-                        for e in range(orders.shape[0]):
-                            order = orders[e]
-                            if keep_i + keep_f + keep_p == 3 and e > 0:
+                        tile_i = tg * ti * tc * big_h * big_w * bits_i
+                        tile_f = tg * tn * tc * tr * ts * bits_f
+                        tile_p = tg * tn * pixels * bits_p
+                        tile_o = tg * tn * pixels * bits_o
+                        for keep in range(8):
+                            keep_i, keep_f, keep_p = keep & 1, (keep >> 1) & 1, (keep >> 2) & 1
+                            # keeping what is a single tile anyway, or what never travels, is no new candidate
+                            if keep_i and (not params[7] or i_chip or nm * nk == 1 or tr * ts < r * s):
                                 continue
-                            fetch_f = nn * nk if keep_f else _fetches(order, trips, uses[1])
-                            fetch_i = nm * nk if keep_i else _fetches(order, trips, uses[0])
-                            visits = nm * nn if keep_p else _fetches(order, trips, uses[2])
-                            traffic = 0
-                            if not f_chip:
-                                traffic += groups * outputs * channels * r * s * bits_f * (fetch_f // (nn * nk))
-                            if not i_chip:
-                                traffic += groups * sweep_i * (fetch_i // (nm * nk))
-                            full_out = groups * outputs * images * p * q
-                            if not o_chip:
-                                traffic += full_out * bits_o
-                            traffic += 2 * full_out * bits_p * (visits // (nm * nn) - 1)
-                            out[found, 0], out[found, 1], out[found, 2], out[found, 3] = tg, ti, tp, tq
-                            out[found, 4], out[found, 5], out[found, 6], out[found, 7] = tn, tc, e, keep
-                            out[found, 8], out[found, 9] = ng * nm * nn * nk, traffic
-                            found += 1
+                            if keep_f and (not params[8] or nn * nk == 1):
+                                continue
+                            if keep_p and (not params[9] or nk == 1 or nm * nn == 1):
+                                continue
+                            need[0] = 0 if i_chip else (tg * images * channels * h * w * bits_i if keep_i else tile_i)
+                            need[1] = tg * outputs * channels * r * s * bits_f if keep_f else tile_f
+                            need[2] = tg * outputs * images * p * q * bits_p if keep_p else tile_p
+                            need[3] = 0 if o_chip else tile_o
+                            single[0] = ng == 1 and (keep_i or nm * nk == 1)
+                            single[1] = ng == 1 and (keep_f or nn * nk == 1)
+                            single[2] = ng == 1 and (keep_p or nm * nn == 1)
+                            single[3] = ng == 1 and nm * nn == 1
+                            rows = tg * (images * p * q if keep_p else pixels)
+                            if not _fits(rooms, need, single, rows, (outputs if keep_p else tn) * bits_p):
+                                continue
+                            swept = fresh_h * fresh_w if keep_i else sum_h * sum_w
+                            sweep_i = groups * images * channels * swept * bits_i
+                            for e in range(orders.shape[0]):
+                                order = orders[e]
+                                if keep_i + keep_f + keep_p == 3 and e > 0:
+                                    continue
+                                fetch_f = nn * nk if keep_f else _fetches(order, trips, uses[1])
+                                fetch_i = nm * nk if keep_i else _fetches(order, trips, uses[0])
+                                visits = nm * nn if keep_p else _fetches(order, trips, uses[2])
+                                full_out = groups * outputs * images * p * q
+                                traffic = 2 * full_out * bits_p * (visits // (nm * nn) - 1)
+                                if not f_chip:
+                                    traffic += groups * outputs * channels * r * s * bits_f * (fetch_f // (nn * nk))
+                                if not i_chip:
+                                    traffic += sweep_i * (fetch_i // (nm * nk))
+                                if not o_chip:
+                                    traffic += full_out * bits_o
+                                out[found, 0], out[found, 1], out[found, 2], out[found, 3] = tg, ti, tp, tq
+                                out[found, 4], out[found, 5], out[found, 6], out[found, 7] = tn, tc, tr, ts
+                                out[found, 8], out[found, 9] = e, keep
+                                out[found, 10], out[found, 11] = ng * nm * nn * nk, traffic
+                                found += 1
     return found
 
 
 @search_kernel.warms_up_with
 def _example():  # type: ignore[no-untyped-def]
-    problem = Problem(Loops(1, 1, 4, 4, 8, 8, 4, 4), (), (8, 8, 32, 8))
-    return _kernel_arguments(problem)
+    return _kernel_arguments(Problem(Loops(1, 1, 4, 4, 8, 8, 4, 4), (), (8, 8, 32, 8)))
 
 
 def _kernel_arguments(problem: Problem) -> tuple[NDArray[np.int64], ...]:
@@ -161,34 +147,19 @@ def _kernel_arguments(problem: Problem) -> tuple[NDArray[np.int64], ...]:
     if problem.step_rows:
         m_list, orders = np.array([[problem.step_rows, 1, 1]], np.int64), _ORDER_TABLE[:2]
     n_list = steps(loops.outputs, problem.unit[1])
-    c_list = steps(loops.channels, max(1, problem.unit[2] // loops.window))
-    g_list = steps(loops.groups, 1)
+    wanted = {
+        int(c)
+        for unit in (problem.unit[2], max(1, problem.unit[2] // loops.window))
+        for c in steps(loops.channels, unit)
+    }
+    c_list, t_list, g_list = np.array(sorted(wanted), np.int64), tap_steps(loops), steps(loops.groups, 1)
     rooms = np.array(
-        [[r.free_bytes, r.slots, *(int(o in r.holds) for o in OPERANDS)] for r in problem.rooms], np.int64
-    ).reshape(-1, 6)
+        [[r.free_bytes, r.slots, *(int(o in r.holds) for o in OPERANDS), r.row_bytes] for r in problem.rooms], np.int64
+    ).reshape(-1, 7)
     params = np.array([*problem.bits, *problem.on_chip, *problem.keep, MAX_PASSES], np.int64)
-    numbers = np.array(
-        [
-            loops.groups,
-            loops.images,
-            loops.p,
-            loops.q,
-            loops.outputs,
-            loops.channels,
-            loops.h,
-            loops.w,
-            loops.r,
-            loops.s,
-            *loops.stride,
-            *loops.dilation,
-            loops.pad_top,
-            loops.pad_left,
-        ],
-        np.int64,
-    )
-    size = len(m_list) * len(n_list) * len(c_list) * len(g_list) * 8 * len(ORDERS)
-    out = np.empty((size, 10), np.int64)
-    return numbers, m_list, n_list, c_list, g_list, orders, rooms, params, out
+    size = len(m_list) * len(n_list) * len(c_list) * len(t_list) * len(g_list) * 8 * len(ORDERS)
+    out = np.empty((size, 12), np.int64)
+    return loops.numbers(), m_list, n_list, c_list, t_list, g_list, orders, rooms, params, out
 
 
 @lru_cache(maxsize=4096)
@@ -209,22 +180,26 @@ def candidates(problem: Problem, limit: int = 512) -> tuple[tuple[Mapping, ...],
         raise ConfigError(_why_not(problem))
     order = np.lexsort((np.arange(count), rows[:, _PASSES], rows[:, _TRAFFIC]))[:limit]
     best = rows[order]
-    mappings = tuple(
-        Mapping(*row[: _CHANNELS + 1], ORDERS[row[_ORDER]], *(bool(row[_KEEP] >> bit & 1) for bit in range(3)))
-        for row in best.tolist()
-    )
-    return mappings, best[:, _TRAFFIC].copy()
+    return tuple(_mapping(row) for row in best.tolist()), best[:, _TRAFFIC].copy()
+
+
+def _mapping(row: list[int]) -> Mapping:
+    groups, images, rows, cols, outputs, channels, taps_r, taps_s, order, keep = row[: _KEEP + 1]
+    kept = (bool(keep & 1), bool(keep & 2), bool(keep & 4))
+    return Mapping(groups, images, rows, cols, outputs, channels, taps_r, taps_s, ORDERS[order], *kept)
 
 
 def smallest_need(problem: Problem) -> dict[str, int]:
     """Bytes that the smallest tile of each operand takes, one slot."""
-    loops = problem.loops
-    m = (problem.step_rows, 1, 1) if problem.step_rows else m_steps(loops, problem.unit[0])[0]
-    n, c = int(steps(loops.outputs, problem.unit[1])[0]), int(steps(loops.channels, 1)[0])
-    rows = max(loops.span(0, i, int(m[1])) for i in range(0, loops.p, int(m[1])))
-    cols = max(loops.span(1, i, int(m[2])) for i in range(0, loops.q, int(m[2])))
-    pixels = int(m[0] * m[1] * m[2])
-    elements = (int(m[0]) * c * rows * cols, n * c * loops.window, n * pixels, n * pixels)
+    arguments = _kernel_arguments(problem)
+    loops, numbers = problem.loops, arguments[0]
+    images, rows, cols = (int(x) for x in arguments[1][0])
+    n, c = int(arguments[2][0]), int(arguments[3][0])
+    tr, ts = (int(x) for x in arguments[4][-1])
+    high = int(axis_sums(loops.p, rows, loops.h, loops.r, tr, numbers[10], numbers[12], numbers[14])[2])
+    wide = int(axis_sums(loops.q, cols, loops.w, loops.s, ts, numbers[11], numbers[13], numbers[15])[2])
+    pixels = images * rows * cols
+    elements = (images * c * high * wide, n * c * tr * ts, n * pixels, n * pixels)
     return {o: -(-e * b // 8) for o, e, b in zip(OPERANDS, elements, problem.bits, strict=True)}
 
 
@@ -236,9 +211,10 @@ def _why_not(problem: Problem) -> str:
         needs["ofmap"] = 0
     for room in problem.rooms:
         held = [o for o in room.holds if not (o == "ofmap" and "psum" in room.holds)]
-        used = sum(needs[o] * room.slots for o in held)
+        sizes = {o: max(needs[o], room.row_bytes) if o in ("psum", "ofmap") and needs[o] else needs[o] for o in held}
+        used = sum(size * room.slots for size in sizes.values())
         if used > room.free_bytes:
-            parts = ", ".join(f"{o} {room.slots} x {human_bytes(needs[o])}" for o in held if needs[o])
+            parts = ", ".join(f"{o} {room.slots} x {human_bytes(size)}" for o, size in sizes.items() if size)
             return (
                 f"no tile fits buffer {room.name!r}: the smallest tile needs {used} bytes ({parts}), "
                 f"but {room.free_bytes} bytes are available"

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.base.kernels import kernel
-from accelsim.mapping.problem import Mapping, Problem
+from accelsim.mapping.problem import TILE_EXTENTS, Mapping, Problem
+from accelsim.mapping.spans import span
 
 TILE_DTYPE = np.dtype(
     [
@@ -35,6 +36,8 @@ TILE_DTYPE = np.dtype(
         ("images", np.int64),
         ("rows", np.int64),
         ("cols", np.int64),
+        # first tap of the window, r * S + s
+        ("tap0", np.int64),
     ]
 )
 
@@ -42,9 +45,12 @@ TILE_FIELDS = len(TILE_DTYPE.names or ())
 
 
 @kernel
-def _span(first, count, size, taps, stride, dilation, pad):  # type: ignore[no-untyped-def]
-    low = max(0, first * stride - pad)
-    high = min(size, (first + count - 1) * stride - pad + (taps - 1) * dilation + 1)
+def _fetched_span(first, count, size, taps, stride, dilation, pad, keep, tile):  # type: ignore[no-untyped-def]
+    """Length of the span to fetch; of a kept operand only what the tile before has not brought."""
+    low, high = span(first, count, size, taps, stride, dilation, pad)
+    if keep and first > 0:
+        _, before = span(first - tile, tile, size, taps, stride, dilation, pad)
+        low = max(low, before)
     return max(0, high - low)
 
 
@@ -52,12 +58,15 @@ def _span(first, count, size, taps, stride, dilation, pad):  # type: ignore[no-u
 def walk_kernel(loops, tile, order, keep, bits, on_chip, out):  # type: ignore[no-untyped-def]
     """Fill `out` (int64 rows in the order of TILE_DTYPE) by walking the loops; returns the number of rows.
 
-    loops as in `search_kernel`; tile: groups images rows cols outputs channels; keep: ifmap filter psum.
+    loops as in `search_kernel`; tile: groups images rows cols outputs channels taps_r taps_s; keep: ifmap
+    filter psum.
     """
     groups, images, p, q, outputs, channels, h, w, r, s = loops[:10]
-    tg, ti, tp, tq, tn, tc = tile
+    tg, ti, tp, tq, tn, tc, tr, ts = tile
     n_i, n_p, n_q = -(-images // ti), -(-p // tp), -(-q // tq)
-    trips = np.array([n_i * n_p * n_q, -(-outputs // tn), -(-channels // tc)], np.int64)
+    taps_w = s // ts
+    tap_tiles = (r // tr) * taps_w
+    trips = np.array([n_i * n_p * n_q, -(-outputs // tn), -(-channels // tc) * tap_tiles], np.int64)
     index = np.zeros(3, np.int64)
     row = 0
     for group in range(-(-groups // tg)):
@@ -74,13 +83,15 @@ def walk_kernel(loops, tile, order, keep, bits, on_chip, out):  # type: ignore[n
                     a, b, c = index
                     image, rest = a // (n_p * n_q), a % (n_p * n_q)
                     pp, qq = rest // n_q, rest % n_q
+                    cc, tap = c // tap_tiles, c % tap_tiles
+                    tap_r, tap_s = tap // taps_w * tr, tap % taps_w * ts
                     count_i = min(ti, images - image * ti)
                     count_p = min(tp, p - pp * tp)
                     count_q = min(tq, q - qq * tq)
                     n = min(tn, outputs - b * tn)
-                    ch = min(tc, channels - c * tc)
+                    ch = min(tc, channels - cc * tc)
                     m = count_i * count_p * count_q
-                    out[row, 0], out[row, 1], out[row, 2], out[row, 3] = g, m, n, ch * r * s
+                    out[row, 0], out[row, 1], out[row, 2], out[row, 3] = g, m, n, ch * tr * ts
                     out[row, 4] = 1 if c == 0 else 0
                     out[row, 5] = 1 if c == trips[2] - 1 else 0
                     for column in range(6, 11):
@@ -88,12 +99,13 @@ def walk_kernel(loops, tile, order, keep, bits, on_chip, out):  # type: ignore[n
                     # a kept operand is fetched when its tile is seen first; others when the tile changes
                     key = b * trips[2] + c
                     if (a == 0 if keep[1] else key != held_f) and not on_chip[2]:
-                        out[row, 6] = (g * n * ch * r * s * bits[1] + 7) // 8
+                        out[row, 6] = (g * n * ch * tr * ts * bits[1] + 7) // 8
                     held_f = key
                     key = a * trips[2] + c
                     if (b == 0 if keep[0] else key != held_i) and not on_chip[0]:
-                        rows = _span(pp * tp, count_p, h, r, loops[10], loops[12], loops[14])
-                        cols = _span(qq * tq, count_q, w, s, loops[11], loops[13], loops[15])
+                        pad_h, pad_w = loops[14] - tap_r * loops[12], loops[15] - tap_s * loops[13]
+                        rows = _fetched_span(pp * tp, count_p, h, tr, loops[10], loops[12], pad_h, keep[0], tp)
+                        cols = _fetched_span(qq * tq, count_q, w, ts, loops[11], loops[13], pad_w, keep[0], tq)
                         out[row, 7] = (g * count_i * ch * rows * cols * bits[0] + 7) // 8
                     held_i = key
                     key = a * trips[1] + b
@@ -106,8 +118,9 @@ def walk_kernel(loops, tile, order, keep, bits, on_chip, out):  # type: ignore[n
                         out[row - 1, 10] = (out[row - 1, 1] * g * out[row - 1, 2] * bits[2] + 7) // 8
                     held_o = key
                     out[row, 11], out[row, 12], out[row, 13] = group * tg, image * ti, pp * tp
-                    out[row, 14], out[row, 15], out[row, 16] = qq * tq, b * tn, c * tc
+                    out[row, 14], out[row, 15], out[row, 16] = qq * tq, b * tn, cc * tc
                     out[row, 17], out[row, 18], out[row, 19] = count_i, count_p, count_q
+                    out[row, 20] = tap_r * s + tap_s
                     row += 1
     return row
 
@@ -117,40 +130,18 @@ def _example():  # type: ignore[no-untyped-def]
     ones = np.ones(16, np.int64)
     flags = np.zeros(3, np.int64)
     out = np.zeros((1, TILE_FIELDS), np.int64)
-    return ones, np.ones(6, np.int64), np.arange(3), flags, np.full(4, 8, np.int64), flags, out
+    return ones, np.ones(8, np.int64), np.arange(3), flags, np.full(4, 8, np.int64), flags, out
 
 
 def walk(problem: Problem, mapping: Mapping) -> NDArray[Any]:
     """All passes of `mapping`, in order: a structured array of TILE_DTYPE."""
     loops = problem.loops
-    numbers = np.array(
-        [
-            loops.groups,
-            loops.images,
-            loops.p,
-            loops.q,
-            loops.outputs,
-            loops.channels,
-            loops.h,
-            loops.w,
-            loops.r,
-            loops.s,
-            *loops.stride,
-            *loops.dilation,
-            loops.pad_top,
-            loops.pad_left,
-        ],
-        np.int64,
-    )
-    tile = np.array(
-        [mapping.groups, mapping.images, mapping.rows, mapping.cols, mapping.outputs, mapping.channels], np.int64
-    )
-    extents = np.array([loops.groups, loops.images, loops.p, loops.q, loops.outputs, loops.channels], np.int64)
-    count = int(np.prod(-(-extents // tile)))
+    tile = np.array([getattr(mapping, name) for name in TILE_EXTENTS], np.int64)
+    extents = (loops.groups, loops.images, loops.p, loops.q, loops.outputs, loops.channels, loops.r, loops.s)
+    count = int(np.prod(-(-np.array(extents, np.int64) // tile)))
     out = np.empty((count, TILE_FIELDS), np.int64)
     order = np.array(["mnk".index(c) for c in mapping.order], np.int64)
     keep = np.array([mapping.keep_ifmap, mapping.keep_filter, mapping.keep_psum], np.int64)
-    walk_kernel(
-        numbers, tile, order, keep, np.array(problem.bits, np.int64), np.array(problem.on_chip, np.int64), out
-    )
+    flags = np.array(problem.on_chip, np.int64)
+    walk_kernel(loops.numbers(), tile, order, keep, np.array(problem.bits, np.int64), flags, out)
     return out.view(TILE_DTYPE)[:, 0]

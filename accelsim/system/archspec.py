@@ -42,6 +42,9 @@ class Buffer(Spec):
     capacity_bytes: Whole = pydantic.Field(ge=1, le=2**40, description="bytes, all banks")
     word_bits: Whole = pydantic.Field(default=64, ge=1, le=65536, description="bits that one access moves")
     slots: Whole = pydantic.Field(default=2, ge=1, le=64, description="tiles of an operand at a time; 2: double")
+    whole_words: bool = pydantic.Field(
+        default=False, description="sums take whole words of word_bits, one or more for each GEMM row of a tile"
+    )
     keep_activations: bool = pydantic.Field(
         default=False, description="whole feature maps stay here between layers while they fit"
     )
@@ -82,6 +85,7 @@ class Pin(Spec):
     cols: Whole = pydantic.Field(default=2**40, ge=1, description="output columns of a tile")
     outputs: Whole = pydantic.Field(default=2**40, ge=1, description="output channels (GEMM: n) of a tile")
     channels: Whole = pydantic.Field(default=2**40, ge=1, description="input channels (GEMM: k) of a tile")
+    taps: Literal["all", "row", "one"] = pydantic.Field(default="all", description="taps of the window in a tile")
     order: Literal["mnk", "mkn", "nmk", "nkm", "kmn", "knm"] = pydantic.Field(
         default="nmk", description="loop order, outermost first"
     )
@@ -98,6 +102,8 @@ class Pin(Spec):
             self.cols,
             self.outputs,
             self.channels,
+            1 if self.taps != "all" else 2**20,
+            1 if self.taps == "one" else 2**20,
             self.order,
             *(operand in self.keep for operand in ("ifmap", "filter", "psum")),
         )
@@ -175,6 +181,7 @@ class ArchSpec(Spec):
                 b.capacity_bytes,
                 (*b.holds, "psum") if not claimed and "ofmap" in b.holds else tuple(b.holds),
                 b.slots,
+                -(-b.word_bits // 8) if b.whole_words else 0,
             )
             for b in self.buffers
         )

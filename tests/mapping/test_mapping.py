@@ -44,13 +44,13 @@ def shapes(draw: Any) -> ConvShape | GemmShape:
     )
 
 
-def touched(loops: Loops, axis: int, first: int, count: int) -> set[int]:
-    """Input positions that outputs first .. first + count - 1 really read along one axis."""
-    size, taps = ((loops.h, loops.r), (loops.w, loops.s))[axis]
+def touched(loops: Loops, axis: int, first: int, count: int, tap0: int = 0, taps: int = 0) -> set[int]:
+    """Input positions between the first and the last that these outputs read along one axis, through these taps."""
+    size, whole = ((loops.h, loops.r), (loops.w, loops.s))[axis]
     pad = (loops.pad_top, loops.pad_left)[axis]
     low, high = None, None
     for out in range(first, first + count):
-        for tap in range(taps):
+        for tap in range(tap0, tap0 + (taps or whole)):
             at = out * loops.stride[axis] - pad + tap * loops.dilation[axis]
             low = at if low is None else min(low, at)
             high = at if high is None else max(high, at)
@@ -74,7 +74,10 @@ def naive_walk(problem: Problem, mapping: Mapping) -> list[dict[str, int]]:
                 blocks(loops.images, mapping.images), blocks(loops.p, mapping.rows), blocks(loops.q, mapping.cols)
             )
         )
-        axes = {"m": pixels, "n": blocks(loops.outputs, mapping.outputs), "k": blocks(loops.channels, mapping.channels)}
+        parts = product(
+            blocks(loops.channels, mapping.channels), blocks(loops.r, mapping.taps_r), blocks(loops.s, mapping.taps_s)
+        )
+        axes: dict[str, list[Any]] = {"m": pixels, "n": blocks(loops.outputs, mapping.outputs), "k": list(parts)}
         seen: dict[str, set[Any]] = {"filter": set(), "ifmap": set()}
         held: dict[str, Any] = {"filter": None, "ifmap": None}
         sums: Any = None
@@ -82,13 +85,18 @@ def naive_walk(problem: Problem, mapping: Mapping) -> list[dict[str, int]]:
         for choice in product(*(axes[x] for x in mapping.order)):
             at = dict(zip(mapping.order, choice, strict=True))
             (i0, ic), (p0, pc), (q0, qc) = at["m"]
-            n, k, g = at["n"][1], at["k"][1], group[1]
-            m = ic * pc * qc
-            row = dict.fromkeys(TRAFFIC, 0) | {"macs": g * m * n * k * loops.window}
+            n, g = at["n"][1], group[1]
+            (_, channels), (r0, rc), (s0, sc) = at["k"]
+            m, k = ic * pc * qc, channels * rc * sc
+            row = dict.fromkeys(TRAFFIC, 0) | {"macs": g * m * n * k}
+            high, wide = touched(loops, 0, p0, pc, r0, rc), touched(loops, 1, q0, qc, s0, sc)
+            if mapping.keep_ifmap:  # only what the neighbour before has not brought
+                high -= touched(loops, 0, p0 - mapping.rows, mapping.rows, r0, rc) if p0 else set()
+                wide -= touched(loops, 1, q0 - mapping.cols, mapping.cols, s0, sc) if q0 else set()
             keys = {"filter": (at["n"], at["k"]), "ifmap": (at["m"], at["k"])}
             elements = {
-                "filter": g * n * k * loops.window,
-                "ifmap": g * ic * k * len(touched(loops, 0, p0, pc)) * len(touched(loops, 1, q0, qc)),
+                "filter": g * n * k,
+                "ifmap": g * ic * channels * len(high) * len(wide),
             }
             keep = {"filter": mapping.keep_filter, "ifmap": mapping.keep_ifmap}
             free = {"filter": problem.on_chip[2], "ifmap": problem.on_chip[0]}
@@ -115,13 +123,14 @@ def naive_walk(problem: Problem, mapping: Mapping) -> list[dict[str, int]]:
 
 
 @given(shapes(), st.data())
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_walk_equals_brute_force(shape: ConvShape | GemmShape, data: st.DataObject) -> None:
     loops = Loops.of(shape)
     bits = tuple(data.draw(st.sampled_from([1, 3, 4, 8, 16])) for _ in range(4))
     problem = Problem(loops, (), bits, tuple(data.draw(st.booleans()) for _ in range(3)))  # type: ignore[arg-type]
     extents = (loops.groups, loops.images, loops.p, loops.q, loops.outputs, loops.channels)
     tile = [data.draw(st.integers(1, e)) for e in extents]
+    tile += [data.draw(st.sampled_from([1, loops.r])), data.draw(st.sampled_from([1, loops.s]))]
     mapping = Mapping(*tile, data.draw(st.sampled_from(ORDERS)), *(data.draw(st.booleans()) for _ in range(3)))
     walked, expected = walk(problem, mapping), naive_walk(problem, mapping)
     assert len(walked) == len(expected)
@@ -143,12 +152,13 @@ def room_needs(problem: Problem, mapping: Mapping, room: Room) -> int:
         if (operand == "ifmap" and problem.on_chip[0]) or (operand == "ofmap" and problem.on_chip[1]):
             continue
         g = mapping.groups
-        rows = max(len(touched(loops, 0, *b)) for b in blocks(loops.p, mapping.rows))
-        cols = max(len(touched(loops, 1, *b)) for b in blocks(loops.q, mapping.cols))
+        tap_rows, tap_cols = blocks(loops.r, mapping.taps_r), blocks(loops.s, mapping.taps_s)
+        rows = max(len(touched(loops, 0, *b, *t)) for b in blocks(loops.p, mapping.rows) for t in tap_rows)
+        cols = max(len(touched(loops, 1, *b, *t)) for b in blocks(loops.q, mapping.cols) for t in tap_cols)
         m = mapping.m()
         tile = {
             "ifmap": g * mapping.images * mapping.channels * rows * cols,
-            "filter": g * mapping.outputs * mapping.channels * loops.window,
+            "filter": g * mapping.outputs * mapping.k(),
             "psum": g * m * mapping.outputs,
             "ofmap": g * m * mapping.outputs,
         }[operand]
@@ -159,8 +169,8 @@ def room_needs(problem: Problem, mapping: Mapping, room: Room) -> int:
             "ofmap": 0,
         }[operand]
         keys = {
-            "ifmap": ("image0", "row0", "col0", "channel0"),
-            "filter": ("output0", "channel0"),
+            "ifmap": ("image0", "row0", "col0", "channel0", "tap0"),
+            "filter": ("output0", "channel0", "tap0"),
             "psum": ("image0", "row0", "col0", "output0"),
             "ofmap": ("image0", "row0", "col0", "output0"),
         }[operand]
@@ -172,7 +182,7 @@ def room_needs(problem: Problem, mapping: Mapping, room: Room) -> int:
 
 
 @given(shapes(), st.integers(20, 2000), st.integers(20, 500), st.integers(1, 3))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 def test_search_fits_counts_and_is_best(shape: ConvShape | GemmShape, big: int, small: int, slots: int) -> None:
     rooms = (Room("a", big, ("ifmap", "ofmap", "psum"), slots), Room("b", small, ("filter",), slots))
     problem = Problem(Loops.of(shape), rooms, (8, 8, 32, 8), unit=(2, 2, 2))
@@ -188,27 +198,34 @@ def test_search_fits_counts_and_is_best(shape: ConvShape | GemmShape, big: int, 
             assert room_needs(problem, options[index], room) <= room.free_bytes, options[index]
     # every tile of the same lists that fits has been considered
     loops = problem.loops
-    best = min(
-        sum(int(walk(problem, m)[name].sum()) for name in TRAFFIC)
-        for m in (
-            Mapping(int(g), *(int(x) for x in px), int(n), int(c), order, *keep)
-            for g in steps(loops.groups, 1)[-1:]
-            for px in m_steps(loops, 2)
-            for n in steps(loops.outputs, 2)
-            for c in steps(loops.channels, max(1, 2 // loops.window))
-            for order in ORDERS[::2]
-            for keep in ((False, False, False), (True, True, False))
-        )
-        if all(room_needs(problem, m, room) <= room.free_bytes for room in rooms)
-    ) if len(options) < 400 else traffic[0] // 8
-    assert traffic[0] <= best * 8
+    others = (
+        Mapping(int(g), *(int(x) for x in px), int(n), int(c), loops.r, loops.s, order)
+        for g in steps(loops.groups, 1)[-1:]
+        for px in m_steps(loops, 2)
+        for n in steps(loops.outputs, 2)
+        for c in steps(loops.channels, 2)
+        for order in ORDERS[::2]
+    )
+    for mapping in others:
+        if all(room_needs(problem, mapping, room) <= room.free_bytes for room in rooms):
+            moved = sum(int(walk(problem, mapping)[name].sum()) for name in TRAFFIC) * 8
+            assert moved >= traffic[0], mapping
 
 
 def test_a_layer_that_fits_no_buffer_is_refused_with_both_sizes() -> None:
-    rooms = (Room("weights", 8, ("filter",), 2), Room("rest", 10**6, ("ifmap", "psum", "ofmap"), 2))
+    rooms = (Room("weights", 1, ("filter",), 2), Room("rest", 10**6, ("ifmap", "psum", "ofmap"), 2))
     problem = Problem(Loops.of(ConvShape(1, 3, 8, 8, 4, 3, 3)), rooms, (8, 8, 32, 8))
-    with pytest.raises(ConfigError, match=r"buffer 'weights'.*needs 18 bytes \(filter 2 x 9 B\), but 8 bytes"):
+    with pytest.raises(ConfigError, match=r"buffer 'weights'.*needs 2 bytes \(filter 2 x 1 B\), but 1 bytes"):
         candidates(problem)
+
+
+def test_an_accumulator_takes_whole_rows() -> None:
+    """16 rows of 8 sums of 32 bits: a tile of one column and 17 rows does not fit, of 8 columns and 16 rows it does."""
+    loops = Loops.of(GemmShape(17, 8, 4))
+    rooms = (Room("acc", 16 * 32, ("psum",), 1, 32), Room("rest", 10**6, ("ifmap", "filter", "ofmap"), 2))
+    options, _ = candidates(Problem(loops, rooms, (8, 8, 32, 8)), 10**9)
+    assert max(o.images for o in options) < 17
+    assert max(o.images * -(-o.outputs // 8) for o in options) <= 16
 
 
 def test_a_recurrence_walks_step_by_step() -> None:
