@@ -32,7 +32,7 @@ def build(model: type[S], document: Document, path: KeyPath = (), data: Any = No
     try:
         return model.model_validate(value)
     except pydantic.ValidationError as error:
-        raise ConfigError("\n".join(_explain(model, document, path, e) for e in error.errors())) from None
+        raise ConfigError("\n".join(_explain(model, document, path, value, e) for e in error.errors())) from None
 
 
 def _at(data: Any, path: KeyPath) -> Any:
@@ -54,8 +54,8 @@ _SAYS = {
 }
 
 
-def _explain(model: type[Spec], document: Document, prefix: KeyPath, error: Any) -> str:
-    loc: KeyPath = tuple(p for p in error["loc"] if not _is_union_tag(p))
+def _explain(model: type[Spec], document: Document, prefix: KeyPath, value: Any, error: Any) -> str:
+    loc = _location(value, error)
     path = (*prefix, *loc)
     where = document.where(path)
     if where.find(dotted(path)) < 0:
@@ -80,20 +80,27 @@ def _explain(model: type[Spec], document: Document, prefix: KeyPath, error: Any)
     return f"{where}: {text}, got {_short(got)}"
 
 
-def _is_union_tag(part: Any) -> bool:
-    # pydantic puts the branch of a union ("int", "list[int]", "function-after[...]") into the location
-    return isinstance(part, str) and (part in ("int", "float", "str", "bool", "none") or "[" in part)
+def _location(value: Any, error: Any) -> KeyPath:
+    """The keys that lead to the fault; pydantic puts branches of unions ("int", "list[int]") between them."""
+    kept: list[str | int] = []
+    for part in error["loc"]:
+        if isinstance(value, (dict, list)) and (part in value if isinstance(value, dict) else isinstance(part, int)):
+            kept.append(part)
+            value = value[part]
+    if error["type"] == "missing":
+        kept.append(error["loc"][-1])
+    return tuple(kept)
 
 
 def _keys_at(model: Any, path: KeyPath) -> list[str]:
     for part in path:
         if isinstance(part, int):
             continue
-        field = getattr(model, "model_fields", {}).get(part)
-        if field is None:
-            return []
-        model = _model_in(field.annotation)
-    fields = getattr(model, "model_fields", {})
+        fields = getattr(_model_in(model), "model_fields", None)
+        # a key of a plain mapping of models leads to the model itself
+        if fields is None or part in fields:
+            model = fields[part].annotation if fields else None
+    fields = getattr(_model_in(model), "model_fields", {})
     return [f.alias or name for name, f in fields.items()]
 
 

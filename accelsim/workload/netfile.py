@@ -4,19 +4,19 @@
     source: where the network is described
     inputs: {image: [1, 3, 32, 32]}          # the first dimension is the batch
     variables: {width: 16}                   # for ${...} everywhere below
-    counts: {parameters: 5914, macs: 1770560}   # checked whenever the file is loaded
+    counts: {parameters: 9712, macs: 9879552}   # checked whenever the file is loaded
     published:                               # checked by the tests
-      parameters: [{value: "5.9 k", source: a paper}]
+      parameters: [{value: "9.7 k", source: a paper}]
     blocks:
       conv_relu:
         needs: [channels]                    # must be given
-        defaults: {stride: 1}                # may be given
+        defaults: {kernel: 3}                # may be given
         layers:
-          - {name: conv, op: conv, channels: $channels, kernel: 3, stride: $stride, pad: 1}
+          - {name: conv, op: conv, channels: $channels, kernel: $kernel, pad: same}
           - {op: activation}
     layers:
       - {name: stem, use: conv_relu, with: {channels: $width}}
-      - {name: body, use: conv_relu, repeat: 2, with: {channels: "${width * 2 ** i}", stride: "${1 + i}"}}
+      - {name: body, use: conv_relu, repeat: 2, with: {channels: "${width * (2 - i)}"}}
       - {name: sum, op: eltwise, from: [stem, body]}
 
 A layer reads the layer before it, or those in `from`. `when: "${...}"` leaves a layer out if false; its
