@@ -32,9 +32,7 @@ from accelsim.base.errors import DeadlockError, SimulationBug
 from accelsim.sim.passes import ATTRIBUTION, FETCHED, INTERNAL, PASS_DTYPE, PassTable, fold_passes
 from accelsim.sim.port import Memory, MemoryPort
 
-TRANSFER_DTYPE = np.dtype(
-    [("layer", np.int64), ("operand", np.int64), ("bytes", np.int64), ("issued", np.int64), ("done", np.int64)]
-)
+TRANSFER_DTYPE = np.dtype([(name, np.int64) for name in ("layer", "row", "operand", "bytes", "issued", "done")])
 PASS_TIMES_DTYPE = np.dtype(
     [("layer", np.int64), ("start", np.int64), ("streamed", np.int64), ("done", np.int64), ("macs", np.int64)]
 )
@@ -43,13 +41,17 @@ OPERANDS = (*FETCHED, "ofmap", "psum_out")
 
 @dataclass
 class LayerTimes:
-    """When a layer ran and where its cycles went; the values of `cycles_by_cause` sum to end - start."""
+    """When a layer ran and where its cycles went; the values of `cycles_by_cause` sum to end - start.
+
+    `slots` are those of its pass table: an operand without any keeps its place until the layer ends.
+    """
 
     layer: str
     start: int
     end: int
     cycles_by_cause: dict[str, int]
     bytes_by_operand: dict[str, int]
+    slots: dict[str, int] = field(default_factory=dict)
 
     @property
     def cycles(self) -> int:
@@ -59,7 +61,10 @@ class LayerTimes:
 
 @dataclass
 class Timeline:
-    """What happened when: one row per transfer and one per (folded) pass, and the layers."""
+    """What happened when: one row per transfer and one per (folded) pass, and the layers.
+
+    `row` of a transfer counts the passes of its layer: the pass that it is fetched for, or whose results it writes.
+    """
 
     layers: list[LayerTimes]
     transfers: NDArray[Any]
@@ -70,7 +75,7 @@ class Timeline:
 
 @dataclass
 class _Log:
-    transfers: list[tuple[int, int, int, int, int]] = field(default_factory=list)
+    transfers: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)
     passes: list[tuple[int, int, int, int, int]] = field(default_factory=list)
     layers: list[LayerTimes] = field(default_factory=list)
 
@@ -138,16 +143,16 @@ class CorePlayer:
                         yield self._wait("loader", f"room for {operand} of pass {row} of {table.layer}")
                     self._held[operand] += 1
                     event = self.port.transfer(address[which][row], n_bytes, False)
-                    self._record(event, index, which, n_bytes)
+                    self._record(event, index, row, which, n_bytes)
                     self._arrivals[index][operand].append(event)
                     self._wake("engine")
 
-    def _record(self, event: simpy.Event, layer: int, operand: int, n_bytes: int) -> None:
+    def _record(self, event: simpy.Event, layer: int, row: int, operand: int, n_bytes: int) -> None:
         issued = int(self.env.now)
         log = self.log.transfers
 
         def done(finished: simpy.Event) -> None:
-            log.append((layer, operand, n_bytes, issued, int(self.env.now)))
+            log.append((layer, row, operand, n_bytes, issued, int(self.env.now)))
 
         assert event.callbacks is not None
         event.callbacks.append(done)
@@ -235,16 +240,17 @@ class CorePlayer:
         self._finish_layer(table, begin, end, waits, rows)
 
     def _drainer(self, index: int, row: int) -> Callable[[simpy.Event], None]:
-        return lambda _: self._drain(index, self._rows[index][row])
+        return lambda _: self._drain(index, row)
 
-    def _drain(self, index: int, row: Any) -> None:
+    def _drain(self, index: int, row: int) -> None:
         """Write the results of one pass; its slot is free when all of them have arrived."""
         events = []
+        values = self._rows[index][row]
         for which, name in ((3, "ofmap"), (4, "psum_out")):
-            n_bytes = int(row[f"{name}_bytes"])
+            n_bytes = int(values[f"{name}_bytes"])
             if n_bytes:
-                event = self.port.transfer(int(row[f"{name.removesuffix('_out')}_address"]), n_bytes, True)
-                self._record(event, index, which, n_bytes)
+                event = self.port.transfer(int(values[f"{name.removesuffix('_out')}_address"]), n_bytes, True)
+                self._record(event, index, row, which, n_bytes)
                 events.append(event)
         left = len(events)
 
@@ -269,7 +275,7 @@ class CorePlayer:
             "ofmap": int(rows["ofmap_bytes"].sum()),
             "psum_out": int(rows["psum_out_bytes"].sum()),
         }
-        self.log.layers.append(LayerTimes(table.layer, begin, end, waits, moved))
+        self.log.layers.append(LayerTimes(table.layer, begin, end, waits, moved, dict(table.slots)))
 
 
 def _next_fetch(n_bytes: list[int]) -> list[bool]:
