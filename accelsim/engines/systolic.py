@@ -156,12 +156,19 @@ class Systolic(Engine):
                 "mapping": mapping.describe(),
                 "folds": folds,
                 "spatial_utilization": self._spatial_utilization(tiles),
+                "psum_tile_bytes": self._psum_bytes(task, tiles, mapping),
             },
         )
         for operand in ("ifmap", "filter", "psum"):
             if getattr(mapping, f"keep_{operand}"):
                 table.slots[operand] = 0
         return table
+
+    def _psum_bytes(self, task: Task, tiles: NDArray[Any], mapping: Mapping) -> int:
+        """Bytes of the sums that are being added to: one tile, or all if they are kept."""
+        sums = tiles["groups"] * tiles["m"] * tiles["n"]
+        count = (sums * tiles["last_k"]).sum() if mapping.keep_psum else sums.max()
+        return int(count) * task.bits["psum"] // 8
 
     def _spatial_utilization(self, tiles: NDArray[Any]) -> float:
         """PEs with work over PEs, averaged over the streaming steps."""

@@ -187,7 +187,7 @@ class _Plan:
 
 def _layers(plan: _Plan, timeline: Timeline, costs: Costs, spec: ArchSpec) -> list[LayerResult]:
     results = []
-    for step, table, times in zip(plan.schedule.steps, plan.tables, timeline.layers, strict=True):
+    for index, (step, table, times) in enumerate(zip(plan.schedule.steps, plan.tables, timeline.layers, strict=True)):
         counts = ActionCounts(table.counts)
         counts.merge(costs.dram_counts(table.rows))
         results.append(
@@ -204,7 +204,7 @@ def _layers(plan: _Plan, timeline: Timeline, costs: Costs, spec: ArchSpec) -> li
                 dram_bytes=times.bytes_by_operand,
                 counts=counts,
                 energy_pj=energy_by_component(costs.price(counts, times.cycles / spec.clock_hz)),
-                info=table.info,
+                info={**table.info, "kept_bytes": plan.residency.held_bytes(index)},
             )
         )
     return results
