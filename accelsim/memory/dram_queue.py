@@ -1,0 +1,287 @@
+"""Transfers become bursts, bursts become queue entries, and entries become completions.
+
+Every bank keeps its queued reads and its queued writes in order of arrival, and knows the oldest that
+would hit the open row and the oldest that would not: no scheduler needs more.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accelsim.memory.dram_device import hold, part
+from accelsim.memory.dram_layout import (
+    BANK_WORDS, B_CHANNEL, B_HEAD, B_HIT, B_MISS, B_OPENED, B_PLACE, B_RANK, B_ROW, B_TAIL, CLOSES, C_BURST_SHIFT,
+    C_PORTS, C_POSTED, C_READ_QUEUE, E_ARRIVED, E_BANK, E_BURST, E_COUNTED, E_NEXT, E_PREVIOUS, E_ROW, E_SEQUENCE,
+    E_TRANSFER, E_WRITE, FILTER_SIZE, HITS, H_FILTER, H_FORWARDED, H_FREE, H_LAST_READ_DATA, H_LATENCY,
+    H_LATENCY_MAX, H_MERGED, H_NEXT, H_QUEUED, H_TAKEN, MAP_PART, MAP_PARTS, MAP_XOR, MAP_XORS, M_BANK0,
+    M_DONE_HEAD, M_DONE_TAIL, M_FEED, M_PORT0, M_SEQUENCE, M_TAKE, M_TURN, M_WORK, NEVER, NONE, OPENS, PORT_WORDS,
+    P_HEAD, P_TAIL, R_BANKS, R_COUNT, R_LISTS, T_ARRIVES, T_BANK, T_BANK_ROW, T_BASE, T_BURST, T_DONE, T_EARLIER,
+    T_FOLLOWER, T_LAST, T_LATER, T_OPEN, T_PLANE, T_PLANES, T_PLANE_STRIDE, T_ROW, T_ROWS, T_ROW_BYTES,
+    T_ROW_STRIDE, T_WAITS, T_WRITE,
+)
+
+Words = Any  # a one-dimensional int64 array
+Table = Any  # a two-dimensional int64 array
+
+REFUSED = 0
+QUEUED = 1
+ANSWERED = 2  # by a queued write: a read takes its data, a write goes into it
+
+
+@part
+def enlist(m: Words, bank: int, which: int, wanted: int) -> None:
+    """Put `bank` on list `which` of its rank, or take it off; the last one then takes its place."""
+    place = m[bank + B_PLACE + which]
+    if (place != 0) == (wanted != 0):
+        return
+    rank = m[bank + B_RANK]
+    start = m[rank + R_LISTS] + which * m[rank + R_BANKS]
+    count = m[rank + R_COUNT + which]
+    if place == 0:
+        m[start + count] = bank
+        m[bank + B_PLACE + which] = count + 1
+        m[rank + R_COUNT + which] = count + 1
+    else:
+        moved = m[start + count - 1]
+        m[start + place - 1] = moved
+        m[moved + B_PLACE + which] = place
+        m[bank + B_PLACE + which] = 0
+        m[rank + R_COUNT + which] = count - 1
+
+
+@part
+def classify(m: Words, bank: int, kind: int) -> None:
+    """Enter `bank` into the lists that its oldest hit and miss of `kind` call for."""
+    miss = m[bank + B_MISS + kind]
+    enlist(m, bank, HITS + kind, m[bank + B_HIT + kind])
+    enlist(m, bank, CLOSES + kind, miss if m[bank + B_ROW] >= 0 else NONE)
+    enlist(m, bank, OPENS + kind, miss if m[bank + B_ROW] < 0 else NONE)
+
+
+@part
+def rescan(m: Words, bank: int) -> None:
+    """Find the oldest hits and misses again, after the row of `bank` has changed."""
+    row = m[bank + B_ROW]
+    for kind in range(2):
+        entry = m[bank + B_HEAD + kind]
+        m[bank + B_HIT + kind] = 0
+        m[bank + B_MISS + kind] = 0
+        wanted = 2 if row >= 0 else 1
+        while entry != 0 and wanted > 0:
+            which = B_HIT + kind if m[entry + E_ROW] == row else B_MISS + kind
+            if m[bank + which] == 0:
+                m[bank + which] = entry
+                wanted -= 1
+            entry = m[entry + E_NEXT]
+        classify(m, bank, kind)
+
+
+@part
+def unlink(m: Words, channel: int, bank: int, entry: int) -> None:
+    """Take a queued entry out of its bank's queue."""
+    kind = m[entry + E_WRITE]
+    before, after = m[entry + E_PREVIOUS], m[entry + E_NEXT]
+    if before != 0:
+        m[before + E_NEXT] = after
+    else:
+        m[bank + B_HEAD + kind] = after
+    if after != 0:
+        m[after + E_PREVIOUS] = before
+    else:
+        m[bank + B_TAIL + kind] = before
+    m[channel + H_QUEUED + kind] -= 1
+    hits = entry == m[bank + B_HIT + kind]
+    if hits or entry == m[bank + B_MISS + kind]:
+        row = m[bank + B_ROW]
+        while after != 0 and (m[after + E_ROW] == row) != hits:
+            after = m[after + E_NEXT]
+        m[bank + (B_HIT if hits else B_MISS) + kind] = after
+        if after == 0:
+            classify(m, bank, kind)
+
+
+@part
+def finish_transfer(m: Words, t: Table, i: int) -> None:
+    """Enter transfer `i`, whose T_DONE is final, into the list of finished ones, which is ordered by time."""
+    done = t[i, T_DONE]
+    earlier = m[M_DONE_TAIL]
+    later = m[M_DONE_TAIL] * 0 - 1
+    while earlier >= 0 and t[earlier, T_DONE] > done:
+        later = earlier
+        earlier = t[earlier, T_EARLIER]
+    t[i, T_EARLIER] = earlier
+    t[i, T_LATER] = later
+    if earlier >= 0:
+        t[earlier, T_LATER] = i
+    else:
+        m[M_DONE_HEAD] = i
+    if later >= 0:
+        t[later, T_EARLIER] = i
+    else:
+        m[M_DONE_TAIL] = i
+
+
+@part
+def count_read(m: Words, channel: int, arrived: int, clock: int) -> None:
+    """Statistics of a read that arrived and whose data ends at `clock`."""
+    m[channel + H_LATENCY] += clock - arrived
+    hold(m, channel + H_LATENCY_MAX, clock - arrived)
+    hold(m, channel + H_LAST_READ_DATA, clock)
+
+
+@part
+def locate(m: Words, t: Table, i: int) -> None:
+    """Find the bank and the row of the next burst of transfer `i`, by the address map."""
+    burst = t[i, T_BURST]
+    mixed = burst
+    at = MAP_XOR
+    for _ in range(m[MAP_XORS]):
+        mixed ^= ((burst >> m[at]) & m[at + 2]) << m[at + 1]
+        at += 3
+    bank, row = 0, 0
+    at = MAP_PART
+    for _ in range(m[MAP_PARTS]):
+        value = (mixed >> m[at]) & m[at + 1]
+        bank += value * m[at + 2]
+        row += value * m[at + 3]
+        at += 4
+    t[i, T_BANK] = m[M_BANK0] + bank * BANK_WORDS
+    t[i, T_BANK_ROW] = row
+
+
+@part
+def _step(m: Words, t: Table, i: int) -> None:
+    """Go to the next burst of transfer `i`; clears T_OPEN if there is none."""
+    last = t[i, T_LAST]
+    while t[i, T_BURST] == t[i, T_LAST]:
+        t[i, T_ROW] += 1
+        if t[i, T_ROW] == t[i, T_ROWS]:
+            t[i, T_ROW] = 0
+            t[i, T_PLANE] += 1
+            if t[i, T_PLANE] == t[i, T_PLANES]:
+                t[i, T_OPEN] = 0
+                return
+        begin = t[i, T_BASE] + t[i, T_PLANE] * t[i, T_PLANE_STRIDE] + t[i, T_ROW] * t[i, T_ROW_STRIDE]
+        t[i, T_BURST] = begin >> m[C_BURST_SHIFT]
+        t[i, T_LAST] = (begin + t[i, T_ROW_BYTES] - 1) >> m[C_BURST_SHIFT]
+        if t[i, T_BURST] != last:
+            t[i, T_BURST] -= 1
+            break
+        # this piece begins in the burst that ended the one before: once is enough
+    t[i, T_BURST] += 1
+
+
+@part
+def filter_slot(m: Words, channel: int, kind: int, burst: int) -> int:
+    """Where queued bursts of `kind` with the residue of `burst` are counted."""
+    return m[channel + H_FILTER] + kind * FILTER_SIZE + ((burst ^ (burst >> 7)) & (FILTER_SIZE - 1))
+
+
+@part
+def _admit(m: Words, t: Table, i: int) -> int:
+    """What would happen to the next burst of transfer `i`: REFUSED, QUEUED or ANSWERED.
+
+    A read never overtakes an older write of the same burst, nor a write an older read.
+    """
+    bank, burst, write = t[i, T_BANK], t[i, T_BURST], t[i, T_WRITE]
+    channel = m[bank + B_CHANNEL]
+    opened = m[bank + B_OPENED]
+    for kind in range(1, -write, -1):  # writes; and reads, for a write
+        if m[filter_slot(m, channel, kind, burst)] != 0:
+            entry = m[bank + B_HEAD + kind]
+            while entry != 0 and m[entry + E_BURST] != burst:
+                entry = m[entry + E_NEXT]
+            if entry != 0:
+                return ANSWERED if kind == 1 else REFUSED
+            if opened != 0 and m[opened + E_BURST] == burst and m[opened + E_WRITE] == kind and kind != write:
+                return ANSWERED if kind == 1 else REFUSED
+    return QUEUED if m[channel + H_QUEUED + write] < m[C_READ_QUEUE + write] else REFUSED
+
+
+@part
+def _enter(m: Words, t: Table, i: int, clock: int, how: int) -> None:
+    """Take the next burst of transfer `i` at `clock`."""
+    bank, row, write = t[i, T_BANK], t[i, T_BANK_ROW], t[i, T_WRITE]
+    channel = m[bank + B_CHANNEL]
+    waits = how == QUEUED and not (write and m[C_POSTED])
+    if waits:
+        t[i, T_WAITS] += 1
+    else:
+        t[i, T_DONE] = max(t[i, T_DONE], clock + 1)
+    if how == ANSWERED:
+        if write:
+            m[channel + H_MERGED] += 1
+        else:
+            m[channel + H_FORWARDED] += 1
+            count_read(m, channel, clock, clock + 1)
+        return
+    entry = m[channel + H_FREE]
+    m[channel + H_FREE] = m[entry + E_NEXT]
+    m[M_SEQUENCE] += 1
+    m[M_WORK] += 1
+    m[entry + E_ROW] = row
+    m[entry + E_BURST] = t[i, T_BURST]
+    m[entry + E_SEQUENCE] = m[M_SEQUENCE]
+    m[entry + E_NEXT] = 0
+    tail = m[bank + B_TAIL + write]
+    m[entry + E_PREVIOUS] = tail
+    m[entry + E_TRANSFER] = i if waits else -1
+    m[entry + E_COUNTED] = 0
+    m[entry + E_ARRIVED] = clock
+    m[entry + E_WRITE] = write
+    m[entry + E_BANK] = bank
+    m[bank + B_TAIL + write] = entry
+    if tail != 0:
+        m[tail + E_NEXT] = entry
+    else:
+        m[bank + B_HEAD + write] = entry
+    m[channel + H_QUEUED + write] += 1
+    which = B_HIT if row == m[bank + B_ROW] else B_MISS
+    if m[bank + which + write] == 0:
+        m[bank + which + write] = entry
+        classify(m, bank, write)
+    m[filter_slot(m, channel, write, t[i, T_BURST])] += 1
+
+
+@part
+def take_bursts(m: Words, t: Table, clock: int) -> None:
+    """Ports hand over bursts at `clock`: in order within a port, at most one to each channel, ports in turn.
+
+    Leaves in M_TAKE the clock after the next in which one can be taken; a port that waits for a place in a
+    queue is woken by whoever frees one.
+    """
+    again = NEVER
+    taken = False
+    ports = m[C_PORTS]
+    for k in range(ports):
+        turn = m[M_TURN] + k
+        port = m[M_PORT0] + PORT_WORDS * (turn if turn < ports else turn - ports)
+        while m[port + P_HEAD] >= 0:
+            i = m[port + P_HEAD]
+            if t[i, T_ARRIVES] > clock:
+                again = min(again, t[i, T_ARRIVES] + 1)
+                break
+            how = _admit(m, t, i)
+            if how == REFUSED:
+                break
+            channel = m[t[i, T_BANK] + B_CHANNEL]
+            if m[channel + H_TAKEN] == clock:
+                again = min(again, clock + 2)
+                break
+            _enter(m, t, i, clock, how)
+            m[channel + H_TAKEN] = clock
+            m[channel + H_NEXT] = min(m[channel + H_NEXT], clock + 1)
+            taken = True
+            _step(m, t, i)
+            if t[i, T_OPEN] != 0:
+                locate(m, t, i)
+            else:
+                m[M_FEED] -= 1
+                m[port + P_HEAD] = t[i, T_FOLLOWER]
+                if t[i, T_FOLLOWER] < 0:
+                    m[port + P_TAIL] = -1
+                if t[i, T_WAITS] == 0:
+                    finish_transfer(m, t, i)
+    if taken and ports > 1:
+        m[M_TURN] = m[M_TURN] + 1 if m[M_TURN] + 1 < ports else 0
+    m[M_TAKE] = again
