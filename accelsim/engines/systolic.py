@@ -100,8 +100,9 @@ class Systolic(Engine):
         return self._table(task, rows, tiles, mapping)
 
     def _unit(self) -> tuple[int, int, int]:
+        # a moving operand shorter than the array's edge would not pay for loading the other
         rows, cols = self.array.rows, self.array.cols * self.array.arrays
-        return {"os": (rows, cols, 1), "ws": (1, cols, rows), "is": (cols, 1, rows)}[self.dataflow.name]
+        return {"os": (rows, cols, 1), "ws": (rows, cols, rows), "is": (cols, rows, rows)}[self.dataflow.name]
 
     def _passes(self, task: Task, shape: ConvShape | GemmShape) -> tuple[PassArray, NDArray[Any], Mapping]:
         problem = task.problem(shape, self._unit())

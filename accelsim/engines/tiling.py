@@ -40,8 +40,12 @@ def choose(task: Task, problem: Problem, interval: Cycles) -> Mapping:
     if len(options) == 1:
         return options[0]
     cycles = _estimate(task, problem, options, traffic_bits, interval)
-    keys = (traffic_bits, cycles) if task.objective == "traffic" else (cycles, traffic_bits)
-    return options[int(np.lexsort((np.arange(len(options)), keys[1], keys[0]))[0])]
+    # the best by the objective; estimates within 1/256 count as equal, and the fewest passes decide
+    if task.objective == "traffic":
+        cycles = np.where(traffic_bits == traffic_bits.min(), cycles, np.iinfo(np.int64).max)
+    near = np.flatnonzero(cycles <= cycles.min() + cycles.min() // 256)
+    passes = np.array([options[i].passes(problem.loops) for i in near], np.int64)
+    return options[int(near[np.lexsort((near, traffic_bits[near], cycles[near], passes))[0]])]
 
 
 def _estimate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +119,8 @@ class Problem:
         (ifmap, ofmap, filter): the operand is or stays on chip, so it causes no traffic. An ifmap or
         ofmap then takes no room here; a filter (an activation, in a matmul) still passes its buffer.
     unit : tuple of int
-        Preferred granularity of (m, n, k) tiles: the array's extent in that direction.
+        Least sensible extents of (m, n, k) tiles: the array's, where it has one in that direction. Only
+        if nothing else fits are smaller tiles tried.
     keep : tuple of bool
         (ifmap, filter, psum): the operand may stay resident for the whole layer.
     step_rows : int
@@ -162,6 +164,12 @@ class Mapping:
         """GEMM k of a full tile."""
         return self.channels * self.taps_r * self.taps_s
 
+    def passes(self, loops: Loops) -> int:
+        """Tiles in all."""
+        extents = (loops.groups, loops.images, loops.p, loops.q, loops.outputs, loops.channels, loops.r, loops.s)
+        tile = [getattr(self, name) for name in TILE_EXTENTS]
+        return prod(-(-extent // size) for extent, size in zip(extents, tile, strict=True))
+
     def describe(self) -> str:
         """`m=2048 n=256 k=256 order=nmk keep=ifmap`, for tables."""
         keep = [n for n, on in (("ifmap", self.keep_ifmap), ("filter", self.keep_filter), ("psum", self.keep_psum)) if on]
@@ -170,8 +178,12 @@ class Mapping:
         return f"{groups}m={self.m()} n={self.outputs} k={self.k()} order={self.order}{kept}"
 
 
-def steps(extent: int, unit: int, limit: int = 12) -> NDArray[np.int64]:
-    """Sensible tile extents: the whole, its even divisions rounded up to `unit`, and unit x powers of two."""
+def steps(extent: int, unit: int, fine: bool = False, limit: int = 12) -> NDArray[np.int64]:
+    """Sensible tile extents: the whole, its even divisions rounded up to `unit`, unit x powers of two.
+
+    None is below `unit`, unless `fine`: then all powers of two are in.
+    """
+    unit = 1 if fine else min(unit, extent)
     found = {extent}
     parts = 2
     while parts < 2 * extent and len(found) < limit:
@@ -182,8 +194,6 @@ def steps(extent: int, unit: int, limit: int = 12) -> NDArray[np.int64]:
     while size < extent:
         found.add(size)
         size *= 2
-    if unit > 1:
-        found.add(1)
     return np.array(sorted(found), np.int64)
 
 
@@ -193,15 +203,15 @@ def tap_steps(loops: Loops) -> NDArray[np.int64]:
     return np.array(sorted(found, reverse=True), np.int64)
 
 
-def m_steps(loops: Loops, unit: int) -> NDArray[np.int64]:
+def m_steps(loops: Loops, unit: int, fine: bool = False) -> NDArray[np.int64]:
     """Candidate (images, rows, cols) tiles of the output pixels, from part of a row to all images."""
+    least = 1 if fine else min(unit, loops.images * loops.p * loops.q)
     found: set[tuple[int, int, int]] = set()
-    for cols in steps(loops.q, unit):
+    for cols in steps(loops.q, unit, fine):
         found.add((1, 1, int(cols)))
-    row_unit = max(1, unit // loops.q)
-    for rows in steps(loops.p, row_unit):
+    for rows in steps(loops.p, max(1, unit // loops.q), fine):
         found.add((1, int(rows), loops.q))
-    image_unit = max(1, unit // (loops.p * loops.q))
-    for images in steps(loops.images, image_unit):
+    for images in steps(loops.images, max(1, unit // (loops.p * loops.q)), fine):
         found.add((int(images), loops.p, loops.q))
-    return np.array(sorted(found, key=lambda t: t[0] * t[1] * t[2]), np.int64)
+    kept = sorted((t for t in found if t[0] * t[1] * t[2] >= least), key=lambda t: (t[0] * t[1] * t[2], t))
+    return np.array(kept, np.int64)

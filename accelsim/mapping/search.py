@@ -73,8 +73,8 @@ def search_kernel(loops, m_list, n_list, c_list, t_list, g_list, orders, rooms, 
         pixels = ti * tp * tq
         for t in range(t_list.shape[0]):
             tr, ts = t_list[t]
-            sum_h, fresh_h, big_h = axis_sums(p, tp, h, r, tr, loops[10], loops[12], loops[14])
-            sum_w, fresh_w, big_w = axis_sums(q, tq, w, s, ts, loops[11], loops[13], loops[15])
+            sum_h, fresh_h, big_h = axis_sums(p, tp, h, r, tr, loops[10], loops[12], loops[14], True)
+            sum_w, fresh_w, big_w = axis_sums(q, tq, w, s, ts, loops[11], loops[13], loops[15], False)
             for b in range(n_list.shape[0]):
                 tn = n_list[b]
                 nn = -(-outputs // tn)
@@ -141,18 +141,16 @@ def _example():  # type: ignore[no-untyped-def]
     return _kernel_arguments(Problem(Loops(1, 1, 4, 4, 8, 8, 4, 4), (), (8, 8, 32, 8)))
 
 
-def _kernel_arguments(problem: Problem) -> tuple[NDArray[np.int64], ...]:
-    loops = problem.loops
-    m_list, orders = m_steps(loops, problem.unit[0]), _ORDER_TABLE
+def _kernel_arguments(problem: Problem, fine: bool = False) -> tuple[NDArray[np.int64], ...]:
+    loops, (unit_m, unit_n, unit_k) = problem.loops, problem.unit
+    m_list, orders = m_steps(loops, unit_m, fine), _ORDER_TABLE
     if problem.step_rows:
         m_list, orders = np.array([[problem.step_rows, 1, 1]], np.int64), _ORDER_TABLE[:2]
-    n_list = steps(loops.outputs, problem.unit[1])
-    wanted = {
-        int(c)
-        for unit in (problem.unit[2], max(1, problem.unit[2] // loops.window))
-        for c in steps(loops.channels, unit)
-    }
-    c_list, t_list, g_list = np.array(sorted(wanted), np.int64), tap_steps(loops), steps(loops.groups, 1)
+    n_list = steps(loops.outputs, unit_n, fine)
+    # a tile of all taps needs fewer channels to fill the array
+    units = {unit_k, max(1, unit_k // loops.window)}
+    c_list = np.array(sorted({int(c) for unit in units for c in steps(loops.channels, unit, fine)}), np.int64)
+    t_list, g_list = tap_steps(loops), steps(loops.groups, 1)
     rooms = np.array(
         [[r.free_bytes, r.slots, *(int(o in r.holds) for o in OPERANDS), r.row_bytes] for r in problem.rooms], np.int64
     ).reshape(-1, 7)
@@ -173,8 +171,11 @@ def candidates(problem: Problem, limit: int = 512) -> tuple[tuple[Mapping, ...],
     ConfigError
         If no tile fits: says which buffer lacks how much for the smallest tile.
     """
-    arguments = _kernel_arguments(problem)
-    count = search_kernel(*arguments)
+    count = 0
+    for fine in (False, True):
+        if not count:
+            arguments = _kernel_arguments(problem, fine)
+            count = search_kernel(*arguments)
     rows = arguments[-1][:count]
     if not count:
         raise ConfigError(_why_not(problem))
@@ -191,13 +192,13 @@ def _mapping(row: list[int]) -> Mapping:
 
 def smallest_need(problem: Problem) -> dict[str, int]:
     """Bytes that the smallest tile of each operand takes, one slot."""
-    arguments = _kernel_arguments(problem)
+    arguments = _kernel_arguments(problem, fine=True)
     loops, numbers = problem.loops, arguments[0]
     images, rows, cols = (int(x) for x in arguments[1][0])
     n, c = int(arguments[2][0]), int(arguments[3][0])
     tr, ts = (int(x) for x in arguments[4][-1])
-    high = int(axis_sums(loops.p, rows, loops.h, loops.r, tr, numbers[10], numbers[12], numbers[14])[2])
-    wide = int(axis_sums(loops.q, cols, loops.w, loops.s, ts, numbers[11], numbers[13], numbers[15])[2])
+    high = int(axis_sums(loops.p, rows, loops.h, loops.r, tr, numbers[10], numbers[12], numbers[14], True)[2])
+    wide = int(axis_sums(loops.q, cols, loops.w, loops.s, ts, numbers[11], numbers[13], numbers[15], False)[2])
     pixels = images * rows * cols
     elements = (images * c * high * wide, n * c * tr * ts, n * pixels, n * pixels)
     return {o: -(-e * b // 8) for o, e, b in zip(OPERANDS, elements, problem.bits, strict=True)}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from accelsim.base.kernels import kernel
 from accelsim.mapping.problem import TILE_EXTENTS, Mapping, Problem
-from accelsim.mapping.spans import span
+from accelsim.mapping.spans import rows_read, span
 
 TILE_DTYPE = np.dtype(
     [
@@ -45,13 +45,15 @@ TILE_FIELDS = len(TILE_DTYPE.names or ())
 
 
 @kernel
-def _fetched_span(first, count, size, taps, stride, dilation, pad, keep, tile):  # type: ignore[no-untyped-def]
-    """Length of the span to fetch; of a kept operand only what the tile before has not brought."""
-    low, high = span(first, count, size, taps, stride, dilation, pad)
+def _fetched_span(first, count, size, taps, stride, dilation, pad, keep, tile, skips):  # type: ignore[no-untyped-def]
+    """Length of what is fetched; of a kept operand only what the tile before has not brought."""
+    low = 0
     if keep and first > 0:
-        _, before = span(first - tile, tile, size, taps, stride, dilation, pad)
-        low = max(low, before)
-    return max(0, high - low)
+        _, low = span(first - tile, tile, size, taps, stride, dilation, pad)
+    if skips:
+        return rows_read(first, count, size, taps, stride, dilation, pad, low)
+    begin, end = span(first, count, size, taps, stride, dilation, pad)
+    return max(0, end - max(begin, low))
 
 
 @kernel
@@ -104,8 +106,8 @@ def walk_kernel(loops, tile, order, keep, bits, on_chip, out):  # type: ignore[n
                     key = a * trips[2] + c
                     if (b == 0 if keep[0] else key != held_i) and not on_chip[0]:
                         pad_h, pad_w = loops[14] - tap_r * loops[12], loops[15] - tap_s * loops[13]
-                        rows = _fetched_span(pp * tp, count_p, h, tr, loops[10], loops[12], pad_h, keep[0], tp)
-                        cols = _fetched_span(qq * tq, count_q, w, ts, loops[11], loops[13], pad_w, keep[0], tq)
+                        rows = _fetched_span(pp * tp, count_p, h, tr, loops[10], loops[12], pad_h, keep[0], tp, 1)
+                        cols = _fetched_span(qq * tq, count_q, w, ts, loops[11], loops[13], pad_w, keep[0], tq, 0)
                         out[row, 7] = (g * count_i * ch * rows * cols * bits[0] + 7) // 8
                     held_i = key
                     key = a * trips[1] + b
