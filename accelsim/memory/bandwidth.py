@@ -95,6 +95,13 @@ class BandwidthDram:
         self._now = max(self._now, limit)
         return None
 
+    def known_completion(self) -> int:
+        """When the transfer submitted last will be complete: nothing that comes later can change it.
+
+        The caller takes the completion over; `advance` will not report it.
+        """
+        return self._done.pop()[0]
+
     def finish(self) -> int:
         """See `MemoryModel.finish`."""
         return self._last

@@ -17,13 +17,13 @@ from accelsim.memory.dram_layout import (
     C_CLOSED, C_CWL, C_DRAIN_ABOVE, C_DRAIN_BELOW, C_DRAIN_CAP, C_DUAL_BUS, C_RANKS, C_REFI, C_ROW_HIT_FIRST,
     E_ARRIVED, E_BURST, E_COUNTED, E_NEXT, E_ROW, E_SEQUENCE, E_TRANSFER, E_WRITE, HITS, H_ACTIVATES,
     H_AUTO_PRECHARGES, H_BUS, H_COLUMNS, H_COMMAND, H_CONFLICTS, H_DRAINED, H_ENTRY, H_FREE, H_HITS, H_INDEX,
-    H_LAST_WRITE, H_MISSES, H_NEXT, H_PLACE, H_PRECHARGES, H_PRECHARGE_ALLS, H_QUEUED, H_RANK0, H_REFRESHES,
-    H_REFRESH_AT, H_REFRESH_RANK, H_REFRESH_WAITS, H_WRITING, M_CHANNEL0, M_CLOCK, M_DONE_HEAD, M_FEED, M_LOGGED,
-    M_PROFILE, M_TAKE, M_WINDOW_SHIFT, M_WORK, NEVER, NONE, OPENED, OPENS, PRE, PREA, PROFILE_WIDTH,
+    H_LAST_WRITE, H_LATER, H_MISSES, H_NEXT, H_OLDEST, H_PLACE, H_PRECHARGES, H_PRECHARGE_ALLS, H_QUEUED, H_RANK0,
+    H_REFRESHES, H_REFRESH_AT, H_REFRESH_RANK, H_REFRESH_WAITS, H_WRITING, M_CHANNEL0, M_CLOCK, M_DONE_HEAD, M_FEED,
+    M_LOGGED, M_PROFILE, M_TAKE, M_WINDOW_SHIFT, M_WORK, NEVER, NONE, OPENED, OPENS, PRE, PREA, PROFILE_WIDTH,
     PROFILE_WINDOWS, RANK_WORDS, RD, RDA, REF, R_ACT, R_BANK0, R_BANKS, R_COUNT, R_LISTS, R_OPEN, R_PRE, T_DONE,
     T_OPEN, T_WAITS,
 )
-from accelsim.memory.dram_queue import count_read, enlist, filter_slot, finish_transfer, rescan, take_bursts, unlink
+from accelsim.memory.dram_queue import classify, count_read, enlist, filter_slot, finish_transfer, rescan, take_bursts, unlink
 
 Words = Any  # a one-dimensional int64 array
 Table = Any  # a two-dimensional int64 array
@@ -36,87 +36,81 @@ ROW_BUS = 2
 
 
 @part
-def _choose_refresh(m: Words, channel: int, clock: int) -> int:
-    """The next command of the refresh that waits: -1 if it is chosen, else the clock at which it may be."""
+def _choose_refresh(m: Words, channel: int, clock: int) -> None:
+    """Choose the next command of the refresh that waits, if it is legal."""
     rank = m[channel + H_REFRESH_RANK]
     command = PREA if m[rank + R_OPEN] > 0 else REF
     if command == PREA and m[rank + R_COUNT + OPENED] > 0:
-        return NEVER
+        return
     ready = max(command_ready(m, command, rank), m[channel + H_BUS])
     if ready > clock:
-        return ready
-    m[channel + H_COMMAND] = command
-    m[channel + H_PLACE] = rank
-    return -1
+        m[channel + H_LATER] = min(m[channel + H_LATER], ready)
+    else:
+        m[channel + H_COMMAND] = command
+        m[channel + H_PLACE] = rank
+        m[channel + H_OLDEST] = 0
 
 
 @part
-def _choose(m: Words, channel: int, clock: int, buses: int) -> int:
-    """Choose a command for one of `buses` at `clock`: -1 if there is one, else a clock before which there is none."""
+def _scan(m: Words, channel: int, rank: int, which: int, base: int, field: int, clock: int) -> None:
+    """Among the banks on list `which`, each with its request in `field`, find the oldest whose command is legal.
+
+    `base` is the command, or RD for the column command of the request's kind.
+    """
+    at = m[rank + R_LISTS] + which * m[rank + R_BANKS]
+    oldest = m[channel + H_OLDEST]
+    for _ in range(m[rank + R_COUNT + which]):
+        bank = m[at]
+        at += 1
+        entry = m[bank + field]
+        command = RD + m[entry + E_WRITE] if base == RD else base
+        if base == PRE and m[C_ROW_HIT_FIRST]:
+            hit = m[bank + field - B_MISS + B_HIT]
+            if hit != 0 and m[hit + E_SEQUENCE] < m[entry + E_SEQUENCE]:
+                continue
+        ready = command_ready(m, command, bank)
+        if ready > clock:
+            m[channel + H_LATER] = min(m[channel + H_LATER], ready)
+        elif m[entry + E_SEQUENCE] < oldest:
+            oldest = m[entry + E_SEQUENCE]
+            m[channel + H_COMMAND] = command
+            m[channel + H_PLACE] = bank
+            m[channel + H_ENTRY] = entry
+    m[channel + H_OLDEST] = oldest
+
+
+@part
+def _choose(m: Words, channel: int, clock: int, buses: int) -> None:
+    """Choose a command for one of `buses` at `clock`; H_OLDEST tells whether there is one, H_LATER when one may be."""
     bus = m[channel + H_BUS]
+    m[channel + H_OLDEST] = NEVER
+    m[channel + H_LATER] = NEVER
     if buses == COLUMN_BUS + ROW_BUS and bus > clock:
-        return bus
-    later = NEVER
-    best, served, oldest, command = NONE, NONE, NEVER, RD
+        m[channel + H_LATER] = bus
+        return
     kind = m[channel + H_WRITING]
-    opened_only = m[channel + H_REFRESH_WAITS] > 0
-    for step in range(2):
-        # first pass: rows that were opened for someone; second pass: everybody else
-        if step == 1 and (best != 0 or opened_only):
-            break
-        rank = m[channel + H_RANK0]
-        for _ in range(m[C_RANKS]):
-            if buses & COLUMN_BUS:
-                which = HITS + kind if step else OPENED
-                at = m[rank + R_LISTS] + which * m[rank + R_BANKS]
-                for _ in range(m[rank + R_COUNT + which]):
-                    bank = m[at]
-                    at += 1
-                    entry = m[bank + B_HIT + kind] if step else m[bank + B_OPENED]
-                    column = RD + m[entry + E_WRITE]
-                    ready = command_ready(m, column, bank)
-                    if ready > clock:
-                        later = min(later, ready)
-                    elif m[entry + E_SEQUENCE] < oldest:
-                        best, served, oldest, command = bank, entry, m[entry + E_SEQUENCE], column
-            if step == 1 and buses & ROW_BUS:
-                for row_command in (PRE, ACT):
-                    which = (OPENS if row_command == ACT else CLOSES) + kind
-                    count = m[rank + R_COUNT + which]
-                    gate = max(bus, m[rank + (R_ACT if row_command == ACT else R_PRE)])
-                    if count > 0 and gate > clock:
-                        later = min(later, gate)
-                        count = NONE
-                    at = m[rank + R_LISTS] + which * m[rank + R_BANKS]
-                    for _ in range(count):
-                        bank = m[at]
-                        at += 1
-                        entry = m[bank + B_MISS + kind]
-                        if row_command == PRE and _keeps_row(m, bank, kind):
-                            continue
-                        ready = command_ready(m, row_command, bank)
-                        if ready > clock:
-                            later = min(later, ready)
-                        elif m[entry + E_SEQUENCE] < oldest:
-                            best, served, oldest, command = bank, entry, m[entry + E_SEQUENCE], row_command
-            rank += RANK_WORDS
-    if best == 0:
-        if opened_only and buses & ROW_BUS:
-            later = min(later, _choose_refresh(m, channel, clock))
-        return later
-    m[channel + H_COMMAND] = command
-    m[channel + H_PLACE] = best
-    m[channel + H_ENTRY] = served
-    return -1
-
-
-@part
-def _keeps_row(m: Words, bank: int, kind: int) -> bool:
-    """True if the open row of `bank` must not be closed for the oldest miss."""
-    if m[bank + B_OPENED] != 0:
-        return True
-    hit = m[bank + B_HIT + kind]
-    return hit != 0 and m[C_ROW_HIT_FIRST] != 0 and m[hit + E_SEQUENCE] < m[m[bank + B_MISS + kind] + E_SEQUENCE]
+    end = m[channel + H_RANK0] + m[C_RANKS] * RANK_WORDS
+    if buses & COLUMN_BUS:
+        for rank in range(m[channel + H_RANK0], end, RANK_WORDS):
+            _scan(m, channel, rank, OPENED, RD, B_OPENED + NONE, clock)
+        if m[channel + H_OLDEST] < NEVER:
+            return
+    if m[channel + H_REFRESH_WAITS] > 0:
+        if buses & ROW_BUS:
+            _choose_refresh(m, channel, clock)
+        return
+    for rank in range(m[channel + H_RANK0], end, RANK_WORDS):
+        if buses & COLUMN_BUS:
+            _scan(m, channel, rank, HITS + kind, RD, B_HIT + kind, clock)
+        if buses & ROW_BUS:
+            if max(bus, m[rank + R_PRE]) <= clock:
+                _scan(m, channel, rank, CLOSES + kind, PRE, B_MISS + kind, clock)
+            elif m[rank + R_COUNT + CLOSES + kind] > 0:
+                m[channel + H_LATER] = min(m[channel + H_LATER], max(bus, m[rank + R_PRE]))
+            if max(bus, m[rank + R_ACT]) <= clock:
+                _scan(m, channel, rank, OPENS + kind, ACT, B_MISS + kind, clock)
+            elif m[rank + R_COUNT + OPENS + kind] > 0:
+                m[channel + H_LATER] = min(m[channel + H_LATER], max(bus, m[rank + R_ACT]))
 
 
 @part
@@ -159,6 +153,8 @@ def _serve(m: Words, t: Table, channel: int, clock: int) -> int:
     if entry == m[bank + B_OPENED]:
         m[bank + B_OPENED] = 0
         enlist(m, bank, OPENED, NONE)
+        classify(m, bank, NONE)
+        classify(m, bank, NONE + 1)
     else:
         if m[channel + H_QUEUED] > 0:
             m[channel + H_DRAINED] += write
@@ -306,14 +302,14 @@ def run(m: Words, t: Table, log: Table, limit: int, first_done: int, until_idle:
             buses = COLUMN_BUS if dual else COLUMN_BUS + ROW_BUS
             while buses <= COLUMN_BUS + ROW_BUS:
                 _direct(m, channel)
-                found = _choose(m, channel, clock, buses)
-                if found < 0:
+                _choose(m, channel, clock, buses)
+                if m[channel + H_OLDEST] < NEVER:
                     command = _perform(m, t, channel, clock)
                     if log.shape[0] > 0:
                         _record(m, log, channel, clock, command)
                     later = clock + 1
                 else:
-                    later = min(later, found)
+                    later = min(later, m[channel + H_LATER])
                 buses = ROW_BUS if buses == COLUMN_BUS else 4
             m[channel + H_NEXT] = later
         m[M_CLOCK] = clock

@@ -116,8 +116,10 @@ H_INDEX = 34
 H_AUTO_PRECHARGES = 35
 H_COMMAND = 36  # what the scheduler has chosen: a command,
 H_PLACE = 37  # its bank or rank,
-H_ENTRY = 38  # and the request that it serves
-CHANNEL_WORDS = 39
+H_ENTRY = 38  # the request that it serves,
+H_OLDEST = 39  # and its sequence number, or NEVER: nothing was chosen
+H_LATER = 40  # a clock before which nothing becomes possible
+CHANNEL_WORDS = 41
 
 FILTER_SIZE = 128
 
@@ -167,7 +169,8 @@ B_HIT = 13  # oldest to the open row
 B_MISS = 15  # oldest to another row
 B_PLACE = 17  # place in each of the seven lists, counted from 1, or 0
 B_INDEX = 24
-BANK_WORDS = 25
+B_NEEDS = 25  # by reads, +1 by writes: on which of the lists it is, one bit each
+BANK_WORDS = 27
 
 # --- queue entry ---
 E_ROW = 0

@@ -10,12 +10,12 @@ from typing import Any
 
 from accelsim.memory.dram_device import hold, part
 from accelsim.memory.dram_layout import (
-    BANK_WORDS, B_CHANNEL, B_HEAD, B_HIT, B_MISS, B_OPENED, B_PLACE, B_RANK, B_ROW, B_TAIL, CLOSES, C_BURST_SHIFT,
-    C_PORTS, C_POSTED, C_READ_QUEUE, E_ARRIVED, E_BANK, E_BURST, E_COUNTED, E_NEXT, E_PREVIOUS, E_ROW, E_SEQUENCE,
-    E_TRANSFER, E_WRITE, FILTER_SIZE, HITS, H_FILTER, H_FORWARDED, H_FREE, H_LAST_READ_DATA, H_LATENCY,
-    H_LATENCY_MAX, H_MERGED, H_NEXT, H_QUEUED, H_TAKEN, MAP_PART, MAP_PARTS, MAP_XOR, MAP_XORS, M_BANK0,
-    M_DONE_HEAD, M_DONE_TAIL, M_FEED, M_PORT0, M_SEQUENCE, M_TAKE, M_TURN, M_WORK, NEVER, NONE, OPENS, PORT_WORDS,
-    P_HEAD, P_TAIL, R_BANKS, R_COUNT, R_LISTS, T_ARRIVES, T_BANK, T_BANK_ROW, T_BASE, T_BURST, T_DONE, T_EARLIER,
+    BANK_WORDS, B_CHANNEL, B_HEAD, B_HIT, B_MISS, B_NEEDS, B_OPENED, B_PLACE, B_RANK, B_ROW, B_TAIL, CLOSES,
+    C_BURST_SHIFT, C_PORTS, C_POSTED, C_READ_QUEUE, E_ARRIVED, E_BANK, E_BURST, E_COUNTED, E_NEXT, E_PREVIOUS,
+    E_ROW, E_SEQUENCE, E_TRANSFER, E_WRITE, FILTER_SIZE, HITS, H_FILTER, H_FORWARDED, H_FREE, H_LAST_READ_DATA,
+    H_LATENCY, H_LATENCY_MAX, H_MERGED, H_NEXT, H_QUEUED, H_TAKEN, MAP_PART, MAP_PARTS, MAP_XOR, MAP_XORS, M_BANK0,
+    M_DONE_HEAD, M_DONE_TAIL, M_FEED, M_PORT0, M_SEQUENCE, M_TAKE, M_TURN, M_WORK, NEVER, OPENS, PORT_WORDS, P_HEAD,
+    P_TAIL, R_BANKS, R_COUNT, R_LISTS, T_ARRIVES, T_BANK, T_BANK_ROW, T_BASE, T_BURST, T_DONE, T_EARLIER,
     T_FOLLOWER, T_LAST, T_LATER, T_OPEN, T_PLANE, T_PLANES, T_PLANE_STRIDE, T_ROW, T_ROWS, T_ROW_BYTES,
     T_ROW_STRIDE, T_WAITS, T_WRITE,
 )
@@ -52,10 +52,18 @@ def enlist(m: Words, bank: int, which: int, wanted: int) -> None:
 @part
 def classify(m: Words, bank: int, kind: int) -> None:
     """Enter `bank` into the lists that its oldest hit and miss of `kind` call for."""
-    miss = m[bank + B_MISS + kind]
-    enlist(m, bank, HITS + kind, m[bank + B_HIT + kind])
-    enlist(m, bank, CLOSES + kind, miss if m[bank + B_ROW] >= 0 else NONE)
-    enlist(m, bank, OPENS + kind, miss if m[bank + B_ROW] < 0 else NONE)
+    needs = 1 if m[bank + B_HIT + kind] != 0 else 0
+    if m[bank + B_MISS + kind] != 0:
+        # a row that was opened for someone stays open until he has been served
+        if m[bank + B_ROW] < 0:
+            needs += 4
+        elif m[bank + B_OPENED] == 0:
+            needs += 2
+    if needs != m[bank + B_NEEDS + kind]:
+        m[bank + B_NEEDS + kind] = needs
+        enlist(m, bank, HITS + kind, needs & 1)
+        enlist(m, bank, CLOSES + kind, needs & 2)
+        enlist(m, bank, OPENS + kind, needs & 4)
 
 
 @part
@@ -64,6 +72,8 @@ def rescan(m: Words, bank: int) -> None:
     row = m[bank + B_ROW]
     for kind in range(2):
         entry = m[bank + B_HEAD + kind]
+        if entry == 0 and m[bank + B_NEEDS + kind] == 0:
+            continue
         m[bank + B_HIT + kind] = 0
         m[bank + B_MISS + kind] = 0
         wanted = 2 if row >= 0 else 1

@@ -230,7 +230,7 @@ def layer_record(layer: LayerResult) -> dict[str, Any]:
     row.update({f"{cause}_cycles": layer.cycles_by_cause[cause] for cause in ATTRIBUTION})
     row.update({f"dram_{operand}_bytes": layer.dram_bytes[operand] for operand in TRAFFIC})
     row["dram_bytes"] = layer.total_dram_bytes
-    row.update({f"{component}_{action}": n for (component, action), n in sorted(layer.counts.items())})
+    row.update({f"count_{component}_{action}": n for (component, action), n in sorted(layer.counts.items())})
     row.update({f"energy_{component}_pj": value for component, value in layer.energy_pj.items()})
     row["energy_pj"] = layer.total_energy_pj
     row["mapping"] = layer.info.get("mapping", "")

@@ -1,0 +1,269 @@
+"""What the simulator asks of any network on chip: messages go in, completions come out.
+
+A model never runs ahead of what it has been told: `advance(limit)` leaves every decision at `limit`
+and later open, and returns as soon as a message is complete, so that an answer to it can be
+submitted in that very cycle.
+
+Ties. Messages that are submitted in one cycle enter in ascending order of their ids, in whatever
+order `submit` was called; messages that are complete in one cycle are returned in ascending order
+of their ids. Everything else is arbitration, written down in each model.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.base.counts import ActionCounts
+from accelsim.base.errors import ConfigError, DeadlockError, SimulationBug
+from accelsim.base.registry import Registry
+from accelsim.base.spec import Spec
+
+Kind = Literal["unicast", "multicast", "reduction"]
+Fidelity = Literal["ideal", "bandwidth", "detailed"]
+Terminals = int | Iterable[int]
+Completion = tuple[int, int]
+"""(core cycle, message id)"""
+
+FOREVER = 2**62
+
+
+class Message(NamedTuple):
+    """One transfer between terminals; `sources` has more than one element in reductions only."""
+
+    now: int
+    id: int
+    sources: tuple[int, ...]
+    targets: tuple[int, ...]
+    n_bytes: int
+    kind: Kind
+
+
+@dataclass
+class NocStats:
+    """What a network has done so far.
+
+    Attributes
+    ----------
+    links : list of (str, str)
+        From where to where, one per entry of `link_flits`; routers are named by number, terminals `tN`.
+    link_flits, link_period_cycles : int arrays, shape (links,)
+        Flits that went over each link, and cycles that each of them occupied it.
+    flit_hops : int
+        Flits over links between routers (those to and from terminals excluded).
+    router_flits : int
+        Flits through switches.
+    busy_cycles : int
+        Cycles in which at least one message was under way.
+    cycles : int
+        Cycles that have passed.
+    place : float array, shape (routers, 2), or None
+        Where the routers are, for a heat map.
+    """
+
+    messages: int = 0
+    bytes_delivered: int = 0
+    flit_hops: int = 0
+    router_flits: int = 0
+    busy_cycles: int = 0
+    cycles: int = 0
+    links: list[tuple[str, str]] = field(default_factory=list)
+    link_flits: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    link_period_cycles: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    place: NDArray[np.float64] | None = None
+
+    def utilisation(self) -> NDArray[np.float64]:
+        """Share of the cycles so far in which each link was occupied, shape (links,)."""
+        return self.link_flits * self.link_period_cycles / max(1, self.cycles)
+
+    def utilisation_matrix(self) -> NDArray[np.float64]:
+        """The same between routers, shape (routers, routers): row from, column to; 0 where there is no link."""
+        routers = 0 if self.place is None else len(self.place)
+        matrix = np.zeros((routers, routers))
+        for (a, b), value in zip(self.links, self.utilisation(), strict=True):
+            if a.isdigit() and b.isdigit():
+                matrix[int(a), int(b)] += value
+        return matrix
+
+
+class NocModel(Protocol):
+    """One network behind one interface."""
+
+    terminals: int
+
+    def submit(
+        self, now: int, message_id: int, src: Terminals, dst: Terminals, n_bytes: int, kind: Kind | None = None
+    ) -> None:
+        """Hand over a message at core cycle `now` (never before an earlier `now` or limit).
+
+        One source and one destination are a unicast, a set of destinations a multicast, a set of
+        sources a reduction (all of them send `n_bytes`, and the destination gets their sum).
+
+        Raises
+        ------
+        ConfigError
+            Terminal out of range, no byte to send, or a set where there must be one.
+        SimulationBug
+            If `now` lies in the past or the id is under way already.
+        """
+
+    def advance(self, limit: int) -> Completion | None:
+        """The next completion at or before core cycle `limit`, or None; afterwards time stands there."""
+
+    def finish(self) -> int:
+        """Run until nothing is under way; the core cycle of the last completion (these can still be collected)."""
+
+    def stats(self) -> NocStats:
+        """Counts so far."""
+
+    def counts(self) -> ActionCounts:
+        """Counts so far, as actions that cost energy."""
+
+
+class StagedNoc:
+    """What all models share: checks, the order of entry, the order of completions, and the clock.
+
+    A model adds `_start(message)`, called in the order of entry when time stands at `message.now`,
+    and `_run(limit)`, which decides all cycles before `limit` but stops at the first cycle in which
+    messages are complete, and returns (that cycle, their ids), or (limit, []).
+    """
+
+    def __init__(self, terminals: int, where: str = "noc") -> None:
+        self.terminals = terminals
+        self.where = where
+        self._now = 0
+        self._staged: list[Message] = []
+        self._open: dict[int, Message] = {}
+        self._under_way = 0
+        self._busy_since = 0
+        self._done: deque[Completion] = deque()
+        self._collected: deque[Completion] = deque()
+        self._last = 0
+        self._stats = NocStats()
+
+    def _start(self, message: Message) -> None:
+        raise NotImplementedError
+
+    def _run(self, limit: int) -> tuple[int, list[int]]:
+        raise NotImplementedError
+
+    def _waiting_for(self) -> str:
+        return ""
+
+    def submit(
+        self, now: int, message_id: int, src: Terminals, dst: Terminals, n_bytes: int, kind: Kind | None = None
+    ) -> None:
+        """See `NocModel.submit`."""
+        if now < self._now:
+            raise SimulationBug(f"{self.where}: message {message_id} comes at cycle {now}, it is {self._now} already")
+        if message_id in self._open:
+            raise SimulationBug(f"{self.where}: message {message_id} is under way already")
+        message = Message(now, message_id, *self._ends(src, dst, kind), n_bytes, kind or _kind(src, dst))
+        if n_bytes < 1:
+            raise ConfigError(f"n_bytes of message {message_id} must be >= 1, got {n_bytes}", self.where)
+        self._open[message_id] = message
+        heapq.heappush(self._staged, message)
+
+    def _ends(self, src: Terminals, dst: Terminals, kind: Kind | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        ends = []
+        for key, value in (("src", src), ("dst", dst)):
+            members = (value,) if isinstance(value, int) else tuple(sorted(set(value)))
+            if not members or members[0] < 0 or members[-1] >= self.terminals:
+                got = members if members else "none"
+                raise ConfigError(f"{key} must be one of {self.terminals} terminals from 0 on, got {got}", self.where)
+            ends.append(members)
+        if len(ends[0]) > 1 and (len(ends[1]) > 1 or kind not in (None, "reduction")):
+            raise ConfigError("src must be one terminal unless the message is a reduction to one dst", self.where)
+        if len(ends[1]) > 1 and kind not in (None, "multicast"):
+            raise ConfigError(f"dst must be one terminal in a {kind}, got {len(ends[1])}", self.where)
+        return ends[0], ends[1]
+
+    def advance(self, limit: int) -> Completion | None:
+        """See `NocModel.advance`."""
+        if self._collected:
+            return self._collected.popleft() if self._collected[0][0] <= limit else None
+        return self._advance(limit)
+
+    def _advance(self, limit: int) -> Completion | None:
+        while not self._done:
+            due = self._staged[0].now if self._staged else limit
+            stop = min(limit, due)
+            cycle, ids = self._run(stop) if self._under_way else (stop, [])
+            for message_id in sorted(ids):
+                self._complete(cycle, message_id)
+            self._now = max(self._now, cycle)
+            if ids:
+                break
+            if due >= limit:
+                self._now = max(self._now, limit)
+                return None
+            while self._staged and self._staged[0].now == due:
+                message = heapq.heappop(self._staged)
+                if self._under_way == 0:
+                    self._busy_since = due
+                self._under_way += 1
+                self._start(message)
+        return self._done.popleft() if self._done[0][0] <= limit else None
+
+    def _complete(self, cycle: int, message_id: int) -> None:
+        message = self._open.pop(message_id)
+        self._done.append((cycle, message_id))
+        self._last = max(self._last, cycle)
+        self._under_way -= 1
+        if self._under_way == 0:
+            self._stats.busy_cycles += cycle - self._busy_since
+        self._stats.messages += 1
+        self._stats.bytes_delivered += message.n_bytes * len(message.targets)
+
+    def finish(self) -> int:
+        """See `NocModel.finish`."""
+        while self._open or self._done:
+            done = self._advance(FOREVER)
+            if done is None:
+                first = min(self._open)
+                raise DeadlockError(f"{self.where}: message {first} never arrives{self._waiting_for()}")
+            self._collected.append(done)
+        return self._last
+
+    def stats(self) -> NocStats:
+        """See `NocModel.stats`."""
+        self._stats.cycles = max(self._now, self._last) if self._now < FOREVER else self._last
+        return self._stats
+
+    def counts(self) -> ActionCounts:
+        """`noc.router` and `noc.link`: flits through switches, and over links between them."""
+        stats = self.stats()
+        result = ActionCounts()
+        result.add("noc", "router", stats.router_flits)
+        result.add("noc", "link", stats.flit_hops)
+        return result
+
+
+def _kind(src: Terminals, dst: Terminals) -> Kind:
+    if isinstance(src, int):
+        return "unicast" if isinstance(dst, int) else "multicast"
+    return "reduction"
+
+
+class Topology(Protocol):
+    """A kind of network: what a user may write about it, and how it is built."""
+
+    Spec: type[Spec]
+
+    def build(self, spec: Spec, fidelity: Fidelity, where: str) -> NocModel:
+        """A fresh network.
+
+        Raises
+        ------
+        ConfigError
+            Where values contradict each other.
+        """
+
+
+TOPOLOGIES: Registry[Topology] = Registry("topology", "accelsim.noc")
