@@ -24,7 +24,7 @@ from accelsim.workload.onnx_read import Model, read_model, require_onnx
 from accelsim.workload.onnx_run import Session
 from accelsim.workload.ops import Norm, Recurrent
 from accelsim.workload.quantize import Integers, check_bits, quantize, quantize_bias
-from accelsim.workload.tensors import fused_output, operand_tensor
+from accelsim.workload.tensors import fused_output
 from accelsim.workload.trace_writer import TraceWriter
 
 MAX_RUN_BYTES = 2**28  # of exposed tensors at a time; more of them means another run
@@ -175,8 +175,6 @@ class _Run:
         self.weight_bits, self.activation_bits, self.per_channel = weight_bits, activation_bits, per_channel
         self.missing: list[str] = []
         self.tensors: dict[str, np.ndarray] = {}
-        compute = [layer for layer in self.network if layer.is_compute]
-        self.read = {operand_tensor(self.network, layer, "ifmap") for layer in compute}
 
     def batches(self) -> Iterator[list[Layer]]:
         """Compute layers in groups whose exposed tensors fit `MAX_RUN_BYTES`; runs the model for each."""
@@ -227,8 +225,7 @@ class _Run:
             if isinstance(layer.op, Recurrent):
                 yield from self._kept(layer, "state", self._states(layer))
             last = fused_output(self.network, layer)
-            if last.name not in self.read:  # else it is another layer's ifmap already
-                yield from self._kept(layer, "ofmap", self._rounded(self._value(last.name), layer, "ofmap"))
+            yield from self._kept(layer, "ofmap", self._rounded(self._value(last.name), layer, "ofmap"))
 
     def _kept(
         self, layer: Layer, role: str, found: tuple[Integers, int] | None

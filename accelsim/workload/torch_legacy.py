@@ -24,7 +24,7 @@ from accelsim.base.errors import ConfigError
 MAX_BYTES = 2**30
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch/serialization.py
 _PROTOCOL = 1001
-_DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+_DTYPES: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
 @dataclass(frozen=True)
