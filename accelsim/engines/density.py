@@ -36,7 +36,7 @@ def effectual_macs(layer: Layer, trace: Trace) -> int:
 
 
 def _held(operand: Operand) -> bool:
-    return getattr(operand, "has_payload", False)
+    return operand.generator is None
 
 
 def _conv(shape: ConvShape, ifmap: NDArray[Any], filters: NDArray[Any]) -> int:

@@ -63,10 +63,12 @@ class Costs:
 
 
 def energy_by_component(report: EnergyReport) -> dict[str, float]:
-    """Component -> pJ of its actions, then `leakage` of all of them."""
+    """Component -> pJ of its actions; then `leakage` of the chip, and `dram_standby`."""
     parts: dict[str, float] = {}
+    static = {LEAKAGE: 0.0, "dram_standby": 0.0}
     for row in report.rows:
-        if row.action != LEAKAGE:
+        if row.action == LEAKAGE:
+            static["dram_standby" if row.component == "dram" else LEAKAGE] += row.energy_pj
+        else:
             parts[row.component] = parts.get(row.component, 0.0) + row.energy_pj
-    parts[LEAKAGE] = report.leakage_pj
-    return parts
+    return {**parts, **static}
