@@ -14,6 +14,8 @@ from .ports import Fold, Shape
 
 RUNNERS = {"os": run_os, "ws": run_ws, "is": run_is}
 MODES = {"os": OS_MODES, "ws": WS_MODES, "is": WS_MODES}
+Job = tuple[int, int, str, str, str, int, int, int]     # rows, cols, dataflow, mode, edge, m, n, k
+
 DATAFLOW_MODES = [(dataflow, mode) for dataflow, modes in MODES.items() for mode in modes]
 
 # Elaborating an array costs as much as clocking it: few sizes, many jobs.
@@ -25,7 +27,7 @@ def examples(count: int) -> settings:
     return settings(max_examples=count, deadline=None, derandomize=True, database=None)
 
 
-def gemm(rng: np.random.Generator, m: int, n: int, k: int) -> tuple[NDArray, NDArray]:
+def gemm(rng: np.random.Generator, m: int, n: int, k: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Random int8 operands, (m, k) and (k, n)."""
     return rng.integers(-128, 128, (m, k)), rng.integers(-128, 128, (k, n))
 
@@ -36,8 +38,8 @@ def spatial(dataflow: str, m: int, n: int, k: int) -> tuple[int, int, int]:
 
 
 @st.composite
-def jobs(draw: Any, arrays: Any, longest: int, folds: int = 3) -> tuple[int, int, str, str, str, int, int, int]:
-    """(rows, cols, dataflow, mode, edge, m, n, k): a GEMM of at most `folds` folds in each direction."""
+def jobs(draw: Any, arrays: Any, longest: int, folds: int = 3) -> Job:
+    """A GEMM of at most `folds` folds in each direction."""
     rows, cols = draw(arrays)
     dataflow, mode = draw(st.sampled_from(DATAFLOW_MODES))
     edge = draw(st.sampled_from(("ragged", "full")))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,9 +100,10 @@ class Window:
     start: int
 
 
-def _ports(kind: type, cycles: int, rows: int, cols: int, filters: Sequence[str], controls: Sequence[str]) -> dict:
+def _ports(kind: type, cycles: int, rows: int, cols: int, filters: Sequence[str],
+           controls: Sequence[str]) -> dict[str, Any]:
     """Idle ports of `kind`: every field zero."""
-    out = {}
+    out: dict[str, Any] = {}
     for field in fields(kind):
         shape = (cycles,) if field.name in controls else (cycles, cols if field.name in filters else rows)
         out[field.name] = np.zeros(shape, dtype=np.int64 if field.name in ("ifmap", "filter") else np.bool_)

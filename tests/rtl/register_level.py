@@ -6,6 +6,8 @@ holds it to the Amaranth model register by register and cycle by cycle on small 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,7 @@ from .ports import EdgeLog, OsPorts, WsPorts
 
 __all__ = ["OsRegisters", "WsRegisters", "run_os_registers", "run_ws_registers"]
 
-Grid = NDArray
+Grid = NDArray[Any]
 
 
 def _from_left(edge: Grid, registers: Grid) -> Grid:

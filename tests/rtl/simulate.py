@@ -20,7 +20,7 @@ OPERAND_BITS = 8
 PSUM_BITS = 32
 
 
-def pack(parts: list[tuple[NDArray, int]]) -> list[int]:
+def pack(parts: list[tuple[NDArray[Any], int]]) -> list[int]:
     """Fields of (cycles, lanes) and their widths, low bits first, to one integer per cycle, lane 0 lowest."""
     lane_bits = sum(bits for _, bits in parts)
     link = np.zeros(parts[0][0].shape, dtype=np.int64)
@@ -28,7 +28,8 @@ def pack(parts: list[tuple[NDArray, int]]) -> list[int]:
     for values, bits in parts:
         link |= (values.astype(np.int64) & ((1 << bits) - 1)) << at
         at += bits
-    return [sum(word << (lane_bits * lane) for lane, word in enumerate(row)) for row in link.tolist()]
+    rows: Any = link.tolist()
+    return [sum(word << (lane_bits * lane) for lane, word in enumerate(row)) for row in rows]
 
 
 def unpack(packed: int, count: int, bits: int, signed: bool) -> list[int]:
@@ -52,7 +53,7 @@ class _Clocked:
             signals = [Value.cast(pick(pe)) for row in dut.pes for pe in row]
             self.probes[name] = (Cat(*signals), len(signals[0]))
         self.stimuli: list[tuple[int, ...]] = []
-        self.trace: list[dict[str, NDArray]] | None = None
+        self.trace: list[dict[str, NDArray[Any]]] | None = None
         self.seen: list[tuple[int, int]] = []
         self.used = False
         self.simulator = Simulator(dut)
@@ -73,12 +74,12 @@ class _Clocked:
             if self.trace is not None:
                 self.trace.append({name: self._grid(name, ctx.get(probe)) for name, (probe, _) in self.probes.items()})
 
-    def _grid(self, name: str, packed: int) -> NDArray:
+    def _grid(self, name: str, packed: int) -> NDArray[Any]:
         bits = self.probes[name][1]
         values = unpack(packed, self.dut.rows * self.dut.cols, bits, signed=bits > 1)
         return np.array(values, dtype=np.int64 if bits > 1 else np.bool_).reshape(self.dut.rows, self.dut.cols)
 
-    def run(self, stimuli: list[tuple[int, ...]], trace: list[dict[str, NDArray]] | None) -> EdgeLog:
+    def run(self, stimuli: list[tuple[int, ...]], trace: list[dict[str, NDArray[Any]]] | None) -> EdgeLog:
         self.stimuli, self.trace, self.seen = stimuli, trace, []
         if self.used:
             self.simulator.reset()
@@ -119,7 +120,7 @@ def _ws(rows: int, cols: int, double: bool, wave: bool, operand_bits: int, psum_
 
 
 def run_os_hdl(ports: OsPorts, rows: int, cols: int, *, shadow: bool, operand_bits: int = OPERAND_BITS,
-               psum_bits: int = PSUM_BITS, trace: list[dict[str, NDArray]] | None = None) -> EdgeLog:
+               psum_bits: int = PSUM_BITS, trace: list[dict[str, NDArray[Any]]] | None = None) -> EdgeLog:
     """Clock an ``OsArray`` through `ports`; `trace`, if given, receives all PE registers after every cycle."""
     ifmap = pack([(ports.ifmap, operand_bits), (ports.ifmap_valid, 1), (ports.first, 1), (ports.last, 1),
                   (ports.tail, 1)])
@@ -128,7 +129,7 @@ def run_os_hdl(ports: OsPorts, rows: int, cols: int, *, shadow: bool, operand_bi
 
 
 def run_ws_hdl(ports: WsPorts, rows: int, cols: int, *, double: bool, wave: bool, operand_bits: int = OPERAND_BITS,
-               psum_bits: int = PSUM_BITS, trace: list[dict[str, NDArray]] | None = None) -> EdgeLog:
+               psum_bits: int = PSUM_BITS, trace: list[dict[str, NDArray[Any]]] | None = None) -> EdgeLog:
     """Clock a ``WsArray`` through `ports`; `trace`, if given, receives all PE registers after every cycle."""
     ifmap = pack([(ports.ifmap, operand_bits), (ports.ifmap_valid, 1), (ports.swap, 1)])
     filters = pack([(ports.filter, operand_bits), (ports.filter_valid, 1), (ports.filter_end, 1)])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from accelsim.dataflow.base import DATAFLOWS, Array, Dataflow, JobTiming
 
 from .bench import RtlRun, os_starts, run_os_folds, run_ws_folds, tiles, ws_windows
-from .cases import DATAFLOW_MODES, MODES, SMALL_ARRAYS, examples, gemm, jobs, spatial
+from .cases import DATAFLOW_MODES, MODES, SMALL_ARRAYS, Job, examples, gemm, jobs, spatial
 from .ports import Fold, Shape, shape_of
 
 seeds = st.integers(0, 2**32 - 1)
@@ -82,10 +82,11 @@ def whole(timing: JobTiming) -> int:
     return int(timing.load + timing.finish)
 
 
-def check_job(job: tuple, arrays: int, seed: int, backend: str) -> None:
-    rows, cols, dataflow, mode, edge, *sizes = job
+def check_job(job: Job, arrays: int, seed: int, backend: str) -> None:
+    rows, cols, dataflow, mode, edge, *_ = job
+    sizes = job[5:]
     array = Array(rows, cols, mode, edge, arrays)
-    steps = steps_of(dataflow, array, tuple(sizes), np.random.default_rng(seed))
+    steps = steps_of(dataflow, array, sizes, np.random.default_rng(seed))
     timing = DATAFLOWS.lookup(dataflow).timing(array, *sizes)
     assert int(timing.folds) == len(steps)
     assert int(timing.busy) == sum(step.shape("os" if dataflow == "os" else "ws", array).t for step in steps)
@@ -94,21 +95,35 @@ def check_job(job: tuple, arrays: int, seed: int, backend: str) -> None:
 
 @given(job=jobs(st.sampled_from(SMALL_ARRAYS), longest=12), seed=seeds)
 @examples(40)
-def test_job_cycles_equal_the_hardware(job, seed):
+def test_job_cycles_equal_the_hardware(job: Job, seed: int) -> None:
     check_job(job, 1, seed, "hdl")
 
 
 @given(job=jobs(st.tuples(st.integers(1, 8), st.integers(1, 8)), longest=16, folds=4), arrays=st.integers(1, 3),
        seed=seeds)
 @examples(120)
-def test_job_cycles_equal_the_registers_on_one_or_more_arrays(job, arrays, seed):
+def test_job_cycles_equal_the_registers_on_one_or_more_arrays(job: Job, arrays: int, seed: int) -> None:
     check_job(job, arrays, seed, "registers")
 
 
 @given(job=jobs(st.tuples(st.integers(16, 32), st.integers(16, 32)), longest=60, folds=2), seed=seeds)
 @examples(20)
-def test_job_cycles_equal_the_registers_on_large_arrays(job, seed):
+def test_job_cycles_equal_the_registers_on_large_arrays(job: Job, seed: int) -> None:
     check_job(job, 1, seed, "registers")
+
+
+@pytest.mark.parametrize("backend", ["hdl", "registers"])
+@pytest.mark.parametrize("job", [
+    (5, 4, "os", "serial", "ragged", 6, 1, 1),              # one row after five: the drain chain is still full
+    (5, 4, "os", "pipelined", "ragged", 6, 3, 2),
+    (5, 4, "os", "pipelined", "ragged", 8, 8, 1),           # five rows after three: the shadow register still waits
+    (5, 4, "os", "pipelined", "ragged", 2, 5, 1),           # four columns, then one: the first is the last to drain
+    (5, 4, "ws", "double_buffered", "ragged", 1, 5, 1),     # the same, psums
+    (5, 4, "ws", "overlap", "ragged", 1, 5, 6),
+    (5, 4, "is", "double_buffered", "ragged", 9, 1, 11),
+], ids=lambda job: "-".join(map(str, job)))
+def test_jobs_of_few_steps_where_the_bounds_meet(job: Job, backend: str) -> None:
+    check_job(job, 1, 11, backend)
 
 
 # ---- jobs in a row -------------------------------------------------------------------------------------------------
@@ -133,13 +148,15 @@ extent = st.integers(1, 9)
 
 @pytest.mark.parametrize("dataflow, mode", DATAFLOW_MODES)
 @given(size=st.tuples(st.integers(1, 5), st.integers(1, 5)), edge=st.sampled_from(("ragged", "full")),
-       chain=st.lists(st.tuples(extent, extent, extent), min_size=2, max_size=4), seed=seeds)
-@examples(20)
-def test_chained_jobs_equal_one_long_run(dataflow, mode, size, edge, chain, seed):
-    array = Array(*size, mode, edge)
+       arrays=st.integers(1, 2), chain=st.lists(st.tuples(extent, extent, extent), min_size=2, max_size=4), seed=seeds)
+@examples(25)
+def test_chained_jobs_equal_one_long_run(dataflow: str, mode: str, size: tuple[int, int], edge: str, arrays: int,
+                                         chain: list[Gemm], seed: int) -> None:
+    array = Array(*size, mode, edge, arrays)
     rng = np.random.default_rng(seed)
     steps = [step for job in chain for step in steps_of(dataflow, array, job, rng)]
-    assert chained(DATAFLOWS.lookup(dataflow), array, chain) == completion(run_steps(dataflow, array, steps, "registers"))
+    runs = run_steps(dataflow, array, steps, "registers")
+    assert chained(DATAFLOWS.lookup(dataflow), array, chain) == completion(runs)
 
 
 # ---- words over the border -----------------------------------------------------------------------------------------
@@ -147,10 +164,11 @@ def test_chained_jobs_equal_one_long_run(dataflow, mode, size, edge, chain, seed
 
 @given(job=jobs(st.tuples(st.integers(1, 6), st.integers(1, 6)), longest=12), arrays=st.integers(1, 2), seed=seeds)
 @examples(60)
-def test_accesses_equal_the_valid_words_on_the_ports(job, arrays, seed):
-    rows, cols, dataflow, mode, _, *sizes = job
+def test_accesses_equal_the_valid_words_on_the_ports(job: Job, arrays: int, seed: int) -> None:
+    rows, cols, dataflow, mode, *_ = job
+    sizes = job[5:]
     array = Array(rows, cols, mode, "ragged", arrays)
-    steps = steps_of(dataflow, array, tuple(sizes), np.random.default_rng(seed))
+    steps = steps_of(dataflow, array, sizes, np.random.default_rng(seed))
     runs = run_steps(dataflow, array, steps, "registers")
     # the row operand is shared: the first array, which has a part in every step, stands for all
     left = int(runs[0].ports.ifmap_valid.sum())
@@ -165,5 +183,5 @@ def test_accesses_equal_the_valid_words_on_the_ports(job, arrays, seed):
 
 
 @pytest.mark.parametrize("name", MODES)
-def test_every_overlap_of_a_dataflow_is_modelled_in_hardware(name):
+def test_every_overlap_of_a_dataflow_is_modelled_in_hardware(name: str) -> None:
     assert DATAFLOWS.lookup(name).overlaps == MODES[name]

@@ -60,7 +60,7 @@ def smallest_ws(folds: list[Fold], mode: str, beyond: int) -> tuple[int, int]:
 
 @given(old=small, new=small, seed=seeds)
 @examples(120)
-def test_pipelined_interval_is_the_smallest_that_the_registers_allow(old, new, seed):
+def test_pipelined_interval_is_the_smallest_that_the_registers_allow(old: Shape, new: Shape, seed: int) -> None:
     folds = telling_folds(np.random.default_rng(seed), [old, new], "os")
     want = described_interval("os", "pipelined", old, new, ROWS)
     assert smallest_os(folds, "pipelined", want + 3) == want
@@ -69,7 +69,7 @@ def test_pipelined_interval_is_the_smallest_that_the_registers_allow(old, new, s
 
 @given(old=small, new=small, seed=seeds)
 @examples(25)
-def test_pipelined_gate_from_both_sides(old, new, seed):
+def test_pipelined_gate_from_both_sides(old: Shape, new: Shape, seed: int) -> None:
     folds = telling_folds(np.random.default_rng(seed), [old, new], "os")
     interval = described_interval("os", "pipelined", old, new, ROWS)
     assert os_works(folds, "pipelined", interval, "hdl")
@@ -83,7 +83,7 @@ def test_pipelined_gate_from_both_sides(old, new, seed):
     (Shape(4, 2, 1), Shape(5, 2, 1), 3, "shadow register: T - T' + r - 1"),
     (Shape(4, 2, 6), Shape(4, 2, 2), 8, "drain chain, after a fold with fewer steps"),
 ])
-def test_each_bound_of_the_pipelined_interval(old, new, interval, bound):
+def test_each_bound_of_the_pipelined_interval(old: Shape, new: Shape, interval: int, bound: str) -> None:
     folds = telling_folds(np.random.default_rng(7), [old, new], "os")
     assert described_interval("os", "pipelined", old, new, ROWS) == interval, bound
     assert os_works(folds, "pipelined", interval, "hdl"), bound
@@ -95,7 +95,7 @@ def test_each_bound_of_the_pipelined_interval(old, new, interval, bound):
 
 @given(old=small, new=small, seed=seeds)
 @examples(15)
-def test_serial_fold_enters_right_after_the_last_product(old, new, seed):
+def test_serial_fold_enters_right_after_the_last_product(old: Shape, new: Shape, seed: int) -> None:
     """The rule of the serial controller, read off the hardware's busy line; unless the drain chain is still full."""
     folds = telling_folds(np.random.default_rng(seed), [old, new], "os")
     busy = run_os_folds(folds[:1], ROWS, COLS, "serial").edge_log.busy
@@ -107,7 +107,7 @@ def test_serial_fold_enters_right_after_the_last_product(old, new, seed):
         assert not os_works(folds, "serial", interval - 1, "hdl")
 
 
-def test_serial_rule_alone_would_overwrite_a_long_drain():
+def test_serial_rule_alone_would_overwrite_a_long_drain() -> None:
     """Five rows drain for five cycles, but a fold of one row and one step would be ready after one."""
     old, new = Shape(5, 1, 1), Shape(1, 1, 1)
     folds = telling_folds(np.random.default_rng(3), [old, new], "os")
@@ -119,7 +119,7 @@ def test_serial_rule_alone_would_overwrite_a_long_drain():
 
 @given(old=small, new=small, seed=seeds)
 @examples(60)
-def test_one_register_could_follow_its_columns_but_serial_waits(old, new, seed):
+def test_one_register_could_follow_its_columns_but_serial_waits(old: Shape, new: Shape, seed: int) -> None:
     """What the serial array's registers would allow: accumulators are free from the drain load on, column by column."""
     folds = telling_folds(np.random.default_rng(seed), [old, new], "os")
     wait = described_interval("os", "serial", old, new, ROWS)
@@ -133,7 +133,8 @@ def test_one_register_could_follow_its_columns_but_serial_waits(old, new, seed):
 @pytest.mark.parametrize("mode", ["overlap", "double_buffered"])
 @given(old=small, new=small, seed=seeds)
 @examples(40)
-def test_weights_in_a_wave_interval_is_the_smallest_over_all_load_cycles(mode, old, new, seed):
+def test_weights_in_a_wave_interval_is_the_smallest_over_all_load_cycles(mode: str, old: Shape, new: Shape,
+                                                                         seed: int) -> None:
     folds = telling_folds(np.random.default_rng(seed), [old, new], "ws")
     want = described_interval("ws", mode, old, new, ROWS)
     interval, _ = smallest_ws(folds, mode, want)
@@ -146,7 +147,7 @@ def test_weights_in_a_wave_interval_is_the_smallest_over_all_load_cycles(mode, o
 @pytest.mark.parametrize("mode", ["overlap", "double_buffered"])
 @given(old=small, new=small, seed=seeds)
 @examples(12)
-def test_weights_in_a_wave_gate_from_both_sides(mode, old, new, seed):
+def test_weights_in_a_wave_gate_from_both_sides(mode: str, old: Shape, new: Shape, seed: int) -> None:
     folds = telling_folds(np.random.default_rng(seed), [old, new], "ws")
     window = ws_windows([old, new], ROWS, COLS, mode)[1]
     load, interval = window.load - old.r, window.start - old.r
@@ -157,7 +158,7 @@ def test_weights_in_a_wave_gate_from_both_sides(mode, old, new, seed):
 
 @given(old=small, new=small, seed=seeds)
 @examples(12)
-def test_serial_load_begins_right_after_the_last_psum_left(old, new, seed):
+def test_serial_load_begins_right_after_the_last_psum_left(old: Shape, new: Shape, seed: int) -> None:
     """The rule of the serial controller, read off the valid bits at the edge."""
     folds = telling_folds(np.random.default_rng(seed), [old, new], "ws")
     left = run_ws_folds(folds[:1], ROWS, COLS, "serial").completion_cycles
@@ -169,7 +170,7 @@ def test_serial_load_begins_right_after_the_last_psum_left(old, new, seed):
 
 @given(old=small, new=small, seed=seeds)
 @examples(20)
-def test_broadcast_load_could_begin_with_the_last_column_but_serial_waits(old, new, seed):
+def test_broadcast_load_could_begin_with_the_last_column_but_serial_waits(old: Shape, new: Shape, seed: int) -> None:
     """What the serial array's registers would allow: row 0 of the last column has done its last product."""
     folds = telling_folds(np.random.default_rng(seed), [old, new], "ws")
     load = old.t + old.c - 2
