@@ -43,7 +43,8 @@ class Task:
     on_chip : tuple of bool
         (ifmap, ofmap, filter) cause no traffic to DRAM.
     dram_bytes_per_cycle : Fraction
-        For scoring mappings only.
+    burst_bytes : int
+        These two are for scoring mappings only.
     addresses : dict
         Operand -> first byte in DRAM.
     objective : str
@@ -61,6 +62,7 @@ class Task:
     word_bits: dict[str, int]
     on_chip: tuple[bool, bool, bool] = (False, False, False)
     dram_bytes_per_cycle: Fraction = Fraction(1)
+    burst_bytes: int = 1
     addresses: dict[str, int] = field(default_factory=dict)
     objective: str = "traffic"
     pinned: Mapping | None = None

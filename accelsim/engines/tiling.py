@@ -71,14 +71,17 @@ def _estimate(
                 total += interval(m, n, c * taps) * (times_m * times_n * times_c * tap_tiles)
     total *= loops.groups
     rate = task.dram_bytes_per_cycle * 8
-    in_flight = traffic_bits * rate.denominator // rate.numerator
+    # transfers move whole bursts: half a burst more than asked for, on average
+    passes = np.array([o.passes(loops) for o in options], np.int64)
+    in_flight = (traffic_bits + passes * (task.burst_bytes * 4)) * rate.denominator // rate.numerator
     first = column["groups"] * column["outputs"] * column["channels"] * taps * problem.bits[1]
     if problem.on_chip[2]:
         first = np.zeros_like(first)
     if not problem.on_chip[0]:
         first = first + column["groups"] * full_m * column["channels"] * problem.bits[0]
     last = 0 if problem.on_chip[1] else column["groups"] * full_m * column["outputs"] * problem.bits[3]
-    exposed = (first + last) * rate.denominator // rate.numerator
+    burst = task.burst_bytes * 8
+    exposed = (-(-first // burst) - (-last // burst)) * burst * rate.denominator // rate.numerator
     estimate: NDArray[np.int64] = np.maximum(total, in_flight) + exposed
     return estimate
 

@@ -148,6 +148,7 @@ class _Plan:
             word_bits={b.name: b.word_bits for b in spec.buffers},
             on_chip=(bool(here) and here[0], step.writes in resident, matmul and here[1]),
             dram_bytes_per_cycle=spec.dram_bytes_per_cycle(),
+            burst_bytes=spec.dram.burst_bytes,
             addresses={
                 "filter": self.addresses[step.reads[1][0] if matmul else f"filter:{step.layer.name}"],
                 "ifmap": self.addresses.get(first, 0),
