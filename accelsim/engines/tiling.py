@@ -74,14 +74,16 @@ def _estimate(
     # transfers move whole bursts: half a burst more than asked for, on average
     passes = np.array([o.passes(loops) for o in options], np.int64)
     in_flight = (traffic_bits + passes * (task.burst_bytes * 4)) * rate.denominator // rate.numerator
-    first = column["groups"] * column["outputs"] * column["channels"] * taps * problem.bits[1]
-    if problem.on_chip[2]:
-        first = np.zeros_like(first)
-    if not problem.on_chip[0]:
-        first = first + column["groups"] * full_m * column["channels"] * problem.bits[0]
-    last = 0 if problem.on_chip[1] else column["groups"] * full_m * column["outputs"] * problem.bits[3]
-    burst = task.burst_bytes * 8
-    exposed = (-(-first // burst) - (-last // burst)) * burst * rate.denominator // rate.numerator
+    groups, burst = column["groups"], task.burst_bytes * 8
+    exposed = np.zeros(len(options), np.int64)
+    for here, bits in (
+        (problem.on_chip[2], groups * column["outputs"] * column["channels"] * taps * problem.bits[1]),
+        (problem.on_chip[0], groups * full_m * column["channels"] * problem.bits[0]),
+        (problem.on_chip[1], groups * full_m * column["outputs"] * problem.bits[3]),
+    ):
+        if not here:
+            exposed += -(-bits // burst) * burst
+    exposed = exposed * rate.denominator // rate.numerator
     estimate: NDArray[np.int64] = np.maximum(total, in_flight) + exposed
     return estimate
 
