@@ -157,7 +157,9 @@ def _collect_marks(node: Any, path: KeyPath, name: str, marks: dict[KeyPath, Mar
 
 
 def dump_yaml(data: Any) -> str:
-    """Plain data as YAML text, keys in their own order."""
+    """Plain data as YAML 1.2 text, keys in their own order; `parse_yaml` gives it back."""
     import yaml
+    from yamlcore import CoreDumper
 
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+    text: str = yaml.dump(data, Dumper=CoreDumper, sort_keys=False, allow_unicode=True, width=110)
+    return text
