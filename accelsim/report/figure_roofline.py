@@ -1,0 +1,119 @@
+"""The roofline: what each layer reaches, against the array's peak and the DRAM's bandwidth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from accelsim.report.drawing import COLUMN_WIDTH, new_figure
+from accelsim.report.parts import CAUSE_COLOURS, CAUSE_LABELS, common_prefix, shortened
+from accelsim.sim.passes import ATTRIBUTION, WAITS
+from accelsim.system.result import LayerResult, RunResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NAMED = 4
+"""Most layers that are named: those that take the most cycles."""
+
+
+def roofline_figure(result: RunResult) -> Figure:
+    """A dot for each layer with MACs, its area by its share of the cycles, its colour by what takes most of them.
+
+    Williams, Waterman and Patterson, CACM 2009, with MACs per byte of DRAM traffic as intensity. Layers
+    without such traffic stand at the right edge.
+    """
+    figure, axes = new_figure(COLUMN_WIDTH, 2.9)
+    layers = [layer for layer in result.layers if layer.macs]
+    peak, bandwidth = result.peak_macs_per_cycle, result.dram_bytes_per_cycle
+    ridge = peak / bandwidth
+    intensity = np.array([x.macs / x.total_dram_bytes if x.total_dram_bytes else np.inf for x in layers])
+    reached = np.array([x.macs / x.cycles for x in layers], np.float64)
+    finite = intensity[np.isfinite(intensity)]
+    low = min([*finite, ridge]) / 2.5
+    high = max([*finite, ridge]) * 2.5
+    edge = high * 1.6 if len(finite) < len(intensity) else high
+    x = np.where(np.isfinite(intensity), intensity, edge)
+    right = edge * 1.6
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(low, right)
+    axes.set_ylim(min([*reached, peak]) / 3, peak * 2.2)
+    if len(finite) < len(intensity):
+        axes.axvspan(high * 1.1, right, color="#F0F0F0", linewidth=0, zorder=0)
+        axes.text(right, 0.02, "no DRAM\ntraffic ", transform=axes.get_xaxis_transform(), ha="right", va="bottom", fontsize=5.5)
+    axes.plot([low, ridge, right], [low * bandwidth, peak, peak], color="black", zorder=3, label="_roof")
+    _roof_texts(axes, result, low)
+    _dots(axes, result, layers, x, reached)
+    _names(axes, result, layers, x, reached)
+    axes.set_xlabel("MACs per byte of DRAM traffic")
+    axes.set_ylabel("MACs per cycle")
+    axes.grid(which="major")
+    tops = axes.secondary_yaxis("right", functions=_tops(result))
+    tops.set_ylabel("TOPS")
+    axes.set_title(f"{result.workload} on {result.arch}, batch {result.batch}", loc="left")
+    if not layers:
+        axes.text(0.5, 0.5, "no layer has MACs", transform=axes.transAxes, ha="center")
+    return figure
+
+
+def _tops(result: RunResult) -> tuple[Any, Any]:
+    factor = 2 * result.clock_hz / 1e12
+    return (lambda macs: macs * factor), (lambda tops: tops / factor)
+
+
+def _roof_texts(axes: Axes, result: RunResult, low: float) -> None:
+    peak, bandwidth = result.peak_macs_per_cycle, result.dram_bytes_per_cycle
+    axes.text(0.98, peak * 1.1, f"{peak:,} MACs per cycle", transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=6)
+    gigabytes = bandwidth * result.clock_hz / 1e9
+    bottom = axes.get_ylim()[0]
+    begin = max(low, bottom / bandwidth) * 1.3
+    axes.text(
+        begin, begin * bandwidth * 1.25, f"{gigabytes:.3g} GB/s", rotation=_slope(axes), rotation_mode="anchor",
+        ha="left", va="bottom", fontsize=6,
+    )
+
+
+def _slope(axes: Axes) -> float:
+    """Angle of a line of slope 1 on the page, in degrees."""
+    (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
+    wide, high = 2.55 / np.log10(x1 / x0), 2.1 / np.log10(y1 / y0)  # inches of a decade
+    return float(np.degrees(np.arctan2(high, wide)))
+
+
+def _dots(axes: Axes, result: RunResult, layers: list[LayerResult], x: Any, y: Any) -> None:
+    area = np.array([4 + 220 * layer.cycles / result.cycles for layer in layers])
+    main = [max(ATTRIBUTION, key=lambda cause: layer.cycles_by_cause[cause]) for layer in layers]
+    for cause in ATTRIBUTION:
+        mine = np.array([m == cause for m in main], bool)
+        if mine.any():
+            label = f"wait: {CAUSE_LABELS[cause]}" if cause in WAITS else CAUSE_LABELS[cause]
+            axes.scatter(
+                x[mine], y[mine], area[mine], color=CAUSE_COLOURS[cause], edgecolors="white", linewidths=0.3,
+                alpha=0.85, zorder=4, label=f"most cycles: {label}",
+            )
+    if layers:
+        legend = axes.legend(loc="lower right", handletextpad=0.1, borderpad=0.2, labelspacing=0.25, fontsize=6)
+        for handle in legend.legend_handles:
+            handle.set_sizes([16])  # type: ignore[union-attr]
+
+
+def _names(axes: Axes, result: RunResult, layers: list[LayerResult], x: Any, y: Any) -> None:
+    """Names beside the longest layers, one for dots that lie on each other."""
+    start = len(common_prefix([layer.name for layer in layers]))
+    order = sorted(range(len(layers)), key=lambda i: (-layers[i].cycles, i))
+    taken: list[tuple[float, float]] = []
+    for i in order:
+        if len(taken) == NAMED:
+            break
+        place = float(np.log10(x[i])), float(np.log10(y[i]))
+        if any(abs(place[0] - a) < 0.6 and abs(place[1] - b) < 0.2 for a, b in taken):
+            continue
+        taken.append(place)
+        left = np.log10(axes.get_xlim()[1] / x[i]) < np.log10(axes.get_xlim()[1] / axes.get_xlim()[0]) * 0.35
+        axes.annotate(
+            shortened(layers[i].name[start:], 18), (x[i], y[i]), xytext=(-5 if left else 5, -1), textcoords="offset points",
+            ha="right" if left else "left", va="center", fontsize=5.5, zorder=5,
+        )
