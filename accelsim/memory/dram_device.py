@@ -13,54 +13,60 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from accelsim.base.kernels import kernel
 from accelsim.memory.dram_layout import (
     ACT, BANK_WORDS, B_ACT, B_COLUMN, B_GROUP, B_PRE, B_RANK, B_ROW, C_ACT_CLOCKS, C_BL, C_CCD_L, C_CCD_S, C_CL,
     C_CS, C_CWL, C_FAW, C_PPD, C_RANKS, C_RAS, C_RC, C_RCD_RD, C_RCD_WR, C_RFC, C_RP, C_RP_ALL, C_RRD_L, C_RRD_S,
-    C_RTP, C_RTW, C_WR, C_WTR_L, C_WTR_S, G_ACT, G_COLUMN, H_RANK0, PRE, PREA, RANK_WORDS, RD, RDA, REF, R_ACT,
-    R_BANK0, R_BANKS, R_CHANNEL, R_CLOSED_AT, R_COLUMN, R_OPEN, R_OPEN_CLOCKS, R_OPEN_SINCE, R_PRE, R_PRE_ALL,
-    R_REFRESH, R_WINDOW, R_WINDOW_AT,
+    C_RTP, C_RTW, C_WR, C_WTR_L, C_WTR_S, G_ACT, G_COLUMN, H_RANK0, INDEX, M_BANK0, PRE, PREA, RANK_WORDS, RD, RDA,
+    REF, R_ACT, R_BANK0, R_BANKS, R_CHANNEL, R_CLOSED_AT, R_COLUMN, R_OPEN, R_OPEN_CLOCKS, R_OPEN_SINCE, R_PRE,
+    R_PRE_ALL, R_REFRESH, R_WINDOW, R_WINDOW_AT,
 )
 
 Words = Any  # the state: a one-dimensional int64 array
+Word = Any  # an int64: a clock, an index into the state, a small number
 
 part = kernel(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """A kernel that only kernels call."""
 
 
 @part
-def command_ready(m: Words, command: int, place: int) -> int:
+def command_ready(m: Words, command: Word, place: Word) -> Word:
     """First clock for `command` at a bank (PREA and REF: at a rank).
 
     ACT: tRC and tRP of the bank, tRRD_L of its group, tRRD_S, tFAW and tRFC of its rank. RD, WR: tRCD of
     the bank, tCCD_L and tWTR_L of the group, tCCD_S and bus turnaround of the rank. PRE: tRAS, tRTP and
     tWR of the bank, tPPD of the rank; PREA the same for every bank. REF: tRP, tRC and tRFC of the rank.
     """
+    place &= INDEX
     if command >= RD:
         kind = command & 1
-        ready = max(m[place + B_COLUMN + kind], m[m[place + B_GROUP] + G_COLUMN + kind])
-        return max(ready, m[m[place + B_RANK] + R_COLUMN + kind])
+        ready = max(m[place + B_COLUMN + kind], m[(m[place + B_GROUP] & INDEX) + G_COLUMN + kind])
+        return max(ready, m[(m[place + B_RANK] & INDEX) + R_COLUMN + kind])
     if command == ACT:
-        ready = max(m[place + B_ACT], m[m[place + B_GROUP] + G_ACT])
-        return max(ready, m[m[place + B_RANK] + R_ACT])
+        ready = max(m[place + B_ACT], m[(m[place + B_GROUP] & INDEX) + G_ACT])
+        return max(ready, m[(m[place + B_RANK] & INDEX) + R_ACT])
     if command == PRE:
-        return max(m[place + B_PRE], m[m[place + B_RANK] + R_PRE])
+        return max(m[place + B_PRE], m[(m[place + B_RANK] & INDEX) + R_PRE])
     if command == PREA:
         return max(m[place + R_PRE_ALL], m[place + R_PRE])
     return m[place + R_REFRESH]
 
 
 @part
-def hold(m: Words, at: int, clock: int) -> None:
+def hold(m: Words, at: Word, clock: Word) -> None:
     """The gate `at` opens no earlier than `clock`."""
+    at &= INDEX
     if m[at] < clock:
         m[at] = clock
 
 
 @part
-def _close(m: Words, bank: int, clock: int) -> None:
+def _close(m: Words, bank: Word, clock: Word) -> None:
     """The row of `bank` closes at `clock`: what then waits for tRP."""
-    rank = m[bank + B_RANK]
+    bank &= INDEX
+    rank = m[bank + B_RANK] & INDEX
     m[bank + B_ROW] = -1
     hold(m, bank + B_ACT, clock + m[C_RP] - m[C_ACT_CLOCKS] + 1)
     hold(m, rank + R_REFRESH, clock + m[C_RP])
@@ -71,9 +77,10 @@ def _close(m: Words, bank: int, clock: int) -> None:
 
 
 @part
-def column_issue(m: Words, command: int, bank: int, clock: int) -> None:
+def column_issue(m: Words, command: Word, bank: Word, clock: Word) -> None:
     """RD or WR of the open row; RDA and WRA close it as soon as tRAS, tRTP and tWR allow."""
-    rank, group, write = m[bank + B_RANK], m[bank + B_GROUP], command & 1
+    bank &= INDEX
+    rank, group, write = m[bank + B_RANK] & INDEX, m[bank + B_GROUP] & INDEX, command & 1
     hold(m, group + G_COLUMN + write, clock + m[C_CCD_L])
     hold(m, rank + R_COLUMN + write, clock + m[C_CCD_S])
     if write:
@@ -93,7 +100,7 @@ def column_issue(m: Words, command: int, bank: int, clock: int) -> None:
         hold(m, rank + R_PRE_ALL, closes)
     # the data bus changes hands: tCS clocks between the data of two ranks
     free = data + m[C_BL] + m[C_CS]
-    other = m[m[rank + R_CHANNEL] + H_RANK0]
+    other = m[(m[rank + R_CHANNEL] & INDEX) + H_RANK0] & INDEX
     for _ in range(m[C_RANKS]):
         if other != rank:
             hold(m, other + R_COLUMN, free - m[C_CL])
@@ -102,11 +109,12 @@ def column_issue(m: Words, command: int, bank: int, clock: int) -> None:
 
 
 @part
-def row_issue(m: Words, command: int, place: int, clock: int, row: int) -> None:
+def row_issue(m: Words, command: Word, place: Word, clock: Word, row: Word) -> None:
     """ACT of `row` (its first clock at `clock`) or PRE of the bank `place`; PREA or REF of the rank `place`."""
+    place &= INDEX
     ahead = clock - m[C_ACT_CLOCKS] + 1
     if command == ACT:
-        rank, group = m[place + B_RANK], m[place + B_GROUP]
+        rank, group = m[place + B_RANK] & INDEX, m[place + B_GROUP] & INDEX
         last = clock + m[C_ACT_CLOCKS] - 1
         m[place + B_ROW] = row
         m[place + B_ACT] = clock + m[C_RC]
@@ -114,7 +122,7 @@ def row_issue(m: Words, command: int, place: int, clock: int, row: int) -> None:
         m[place + B_COLUMN] = last + m[C_RCD_RD]
         m[place + B_COLUMN + 1] = last + m[C_RCD_WR]
         hold(m, group + G_ACT, clock + m[C_RRD_L])
-        at = m[rank + R_WINDOW_AT]
+        at = m[rank + R_WINDOW_AT] & 3
         m[rank + R_WINDOW + at] = clock
         at = (at + 1) & 3
         m[rank + R_WINDOW_AT] = at
@@ -129,7 +137,7 @@ def row_issue(m: Words, command: int, place: int, clock: int, row: int) -> None:
         _close(m, place, clock)
         hold(m, m[place + B_RANK] + R_PRE, clock + m[C_PPD])
     elif command == PREA:
-        bank = m[place + R_BANK0]
+        bank = m[place + R_BANK0] & INDEX
         for _ in range(m[place + R_BANKS]):
             if m[bank + B_ROW] >= 0:
                 _close(m, bank, clock)
@@ -144,7 +152,7 @@ def row_issue(m: Words, command: int, place: int, clock: int, row: int) -> None:
 
 
 @kernel(_nrt=False)
-def device(m: Words, command: int, place: int, clock: int, row: int) -> int:
+def device(m: Words, command: Word, place: Word, clock: Word, row: Word) -> Word:
     """First clock for `command` at the bank or rank `place`; if `clock` >= 0, it is then issued there."""
     ready = command_ready(m, command, place)
     if clock >= 0:
@@ -153,3 +161,11 @@ def device(m: Words, command: int, place: int, clock: int, row: int) -> int:
         else:
             row_issue(m, command, place, clock, row)
     return ready
+
+
+@device.warms_up_with
+def _device_example() -> tuple[np.ndarray, int, int, int, int]:
+    from accelsim.memory.dram_state import example_state
+
+    m = example_state()[0]
+    return m, int(ACT), int(m[M_BANK0]), -1, 0

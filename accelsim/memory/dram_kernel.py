@@ -10,22 +10,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from accelsim.base.kernels import kernel
-from accelsim.memory.dram_device import column_issue, command_ready, part, row_issue
+from accelsim.memory.dram_device import Word, Words, column_issue, command_ready, part, row_issue
 from accelsim.memory.dram_layout import (
-    ACT, BANK_WORDS, B_HIT, B_INDEX, B_MISS, B_OPENED, CHANNEL_WORDS, CLOSES, C_ACT_CLOCKS, C_BL, C_CHANNELS, C_CL,
-    C_CLOSED, C_CWL, C_DRAIN_ABOVE, C_DRAIN_BELOW, C_DRAIN_CAP, C_DUAL_BUS, C_RANKS, C_REFI, C_ROW_HIT_FIRST,
+    ACT, BANK_WORDS, B_HIT, B_INDEX, B_MISS, B_OPENED, B_ROW, CHANNEL_WORDS, CLOSES, C_ACT_CLOCKS, C_BL, C_CHANNELS,
+    C_CL, C_CLOSED, C_CWL, C_DRAIN_ABOVE, C_DRAIN_BELOW, C_DRAIN_CAP, C_DUAL_BUS, C_RANKS, C_REFI, C_ROW_HIT_FIRST,
     E_ARRIVED, E_BURST, E_COUNTED, E_NEXT, E_ROW, E_SEQUENCE, E_TRANSFER, E_WRITE, HITS, H_ACTIVATES,
     H_AUTO_PRECHARGES, H_BUS, H_COLUMNS, H_COMMAND, H_CONFLICTS, H_DRAINED, H_ENTRY, H_FREE, H_HITS, H_INDEX,
-    H_LAST_WRITE, H_LATER, H_MISSES, H_NEXT, H_OLDEST, H_PLACE, H_PRECHARGES, H_PRECHARGE_ALLS, H_QUEUED, H_RANK0,
-    H_REFRESHES, H_REFRESH_AT, H_REFRESH_RANK, H_REFRESH_WAITS, H_WRITING, M_CHANNEL0, M_CLOCK, M_DONE_HEAD, M_FEED,
+    H_LAST_WRITE, H_MISSES, H_NEXT, H_PLACE, H_PRECHARGES, H_PRECHARGE_ALLS, H_QUEUED, H_RANK0, H_REFRESHES,
+    H_REFRESH_AT, H_REFRESH_RANK, H_REFRESH_WAITS, H_WRITING, INDEX, M_CHANNEL0, M_CLOCK, M_DONE_HEAD, M_FEED,
     M_LOGGED, M_PROFILE, M_TAKE, M_WINDOW_SHIFT, M_WORK, NEVER, NONE, OPENED, OPENS, PRE, PREA, PROFILE_WIDTH,
     PROFILE_WINDOWS, RANK_WORDS, RD, RDA, REF, R_ACT, R_BANK0, R_BANKS, R_COUNT, R_LISTS, R_OPEN, R_PRE, T_DONE,
     T_OPEN, T_WAITS,
 )
-from accelsim.memory.dram_queue import classify, count_read, enlist, filter_slot, finish_transfer, rescan, take_bursts, unlink
+from accelsim.memory.dram_queue import (
+    classify, count_read, enlist, filter_slot, finish_transfer, rescan, take_bursts, unlink,
+)
 
-Words = Any  # a one-dimensional int64 array
 Table = Any  # a two-dimensional int64 array
 
 REACHED_LIMIT = 0
@@ -36,86 +39,127 @@ ROW_BUS = 2
 
 
 @part
-def _choose_refresh(m: Words, channel: int, clock: int) -> None:
-    """Choose the next command of the refresh that waits, if it is legal."""
-    rank = m[channel + H_REFRESH_RANK]
+def _choose_refresh(m: Words, channel: Word, clock: Word) -> Word:
+    """The next command of the refresh that waits: -1 if it is chosen, else the clock at which it may be."""
+    channel &= INDEX
+    rank = m[channel + H_REFRESH_RANK] & INDEX
     command = PREA if m[rank + R_OPEN] > 0 else REF
     if command == PREA and m[rank + R_COUNT + OPENED] > 0:
-        return
+        return NEVER
     ready = max(command_ready(m, command, rank), m[channel + H_BUS])
     if ready > clock:
-        m[channel + H_LATER] = min(m[channel + H_LATER], ready)
-    else:
-        m[channel + H_COMMAND] = command
-        m[channel + H_PLACE] = rank
-        m[channel + H_OLDEST] = 0
+        return ready
+    m[channel + H_COMMAND] = command
+    m[channel + H_PLACE] = rank
+    return -1
 
 
 @part
-def _scan(m: Words, channel: int, rank: int, which: int, base: int, field: int, clock: int) -> None:
-    """Among the banks on list `which`, each with its request in `field`, find the oldest whose command is legal.
-
-    `base` is the command, or RD for the column command of the request's kind.
-    """
-    at = m[rank + R_LISTS] + which * m[rank + R_BANKS]
-    oldest = m[channel + H_OLDEST]
-    for _ in range(m[rank + R_COUNT + which]):
-        bank = m[at]
-        at += 1
-        entry = m[bank + field]
-        command = RD + m[entry + E_WRITE] if base == RD else base
-        if base == PRE and m[C_ROW_HIT_FIRST]:
-            hit = m[bank + field - B_MISS + B_HIT]
-            if hit != 0 and m[hit + E_SEQUENCE] < m[entry + E_SEQUENCE]:
-                continue
-        ready = command_ready(m, command, bank)
-        if ready > clock:
-            m[channel + H_LATER] = min(m[channel + H_LATER], ready)
-        elif m[entry + E_SEQUENCE] < oldest:
-            oldest = m[entry + E_SEQUENCE]
-            m[channel + H_COMMAND] = command
-            m[channel + H_PLACE] = bank
-            m[channel + H_ENTRY] = entry
-    m[channel + H_OLDEST] = oldest
+def _choose_column(m: Words, channel: Word, clock: Word, which: Word, field: Word) -> Word:
+    """Choose the oldest legal column command among list `which`, whose requests stand in `field`; as `_choose`."""
+    channel &= INDEX
+    which &= 7
+    field &= INDEX
+    later, oldest, best = NEVER, NEVER, NONE
+    rank = m[channel + H_RANK0] & INDEX
+    for _ in range(m[C_RANKS]):
+        at = m[rank + R_LISTS] + which * m[rank + R_BANKS]
+        for k in range(m[rank + R_COUNT + which]):
+            bank = m[(at + k) & INDEX] & INDEX
+            entry = m[bank + field] & INDEX
+            ready = command_ready(m, RD + m[entry + E_WRITE], bank)
+            if ready > clock:
+                later = min(later, ready)
+            elif m[entry + E_SEQUENCE] < oldest:
+                oldest, best = m[entry + E_SEQUENCE], bank
+        rank += RANK_WORDS
+    if best == 0:
+        return later
+    entry = m[best + field] & INDEX
+    m[channel + H_ENTRY] = entry
+    m[channel + H_PLACE] = best
+    m[channel + H_COMMAND] = RD + m[entry + E_WRITE]
+    return -1
 
 
 @part
-def _choose(m: Words, channel: int, clock: int, buses: int) -> None:
-    """Choose a command for one of `buses` at `clock`; H_OLDEST tells whether there is one, H_LATER when one may be."""
+def _choose_row(m: Words, channel: Word, clock: Word, kind: Word, before: Word) -> Word:
+    """Choose the oldest legal row command for a request older than `before`; as `_choose`."""
+    channel &= INDEX
+    kind &= 1
+    later, oldest, best = NEVER, before, NONE
     bus = m[channel + H_BUS]
-    m[channel + H_OLDEST] = NEVER
-    m[channel + H_LATER] = NEVER
-    if buses == COLUMN_BUS + ROW_BUS and bus > clock:
-        m[channel + H_LATER] = bus
-        return
-    kind = m[channel + H_WRITING]
-    end = m[channel + H_RANK0] + m[C_RANKS] * RANK_WORDS
-    if buses & COLUMN_BUS:
-        for rank in range(m[channel + H_RANK0], end, RANK_WORDS):
-            _scan(m, channel, rank, OPENED, RD, B_OPENED + NONE, clock)
-        if m[channel + H_OLDEST] < NEVER:
-            return
-    if m[channel + H_REFRESH_WAITS] > 0:
-        if buses & ROW_BUS:
-            _choose_refresh(m, channel, clock)
-        return
-    for rank in range(m[channel + H_RANK0], end, RANK_WORDS):
-        if buses & COLUMN_BUS:
-            _scan(m, channel, rank, HITS + kind, RD, B_HIT + kind, clock)
-        if buses & ROW_BUS:
-            if max(bus, m[rank + R_PRE]) <= clock:
-                _scan(m, channel, rank, CLOSES + kind, PRE, B_MISS + kind, clock)
-            elif m[rank + R_COUNT + CLOSES + kind] > 0:
-                m[channel + H_LATER] = min(m[channel + H_LATER], max(bus, m[rank + R_PRE]))
-            if max(bus, m[rank + R_ACT]) <= clock:
-                _scan(m, channel, rank, OPENS + kind, ACT, B_MISS + kind, clock)
-            elif m[rank + R_COUNT + OPENS + kind] > 0:
-                m[channel + H_LATER] = min(m[channel + H_LATER], max(bus, m[rank + R_ACT]))
+    rank = m[channel + H_RANK0] & INDEX
+    for _ in range(m[C_RANKS]):
+        count = m[rank + R_COUNT + CLOSES + kind]
+        gate = max(bus, m[rank + R_PRE])
+        if count > 0 and gate > clock:
+            later = min(later, gate)
+        elif count > 0:
+            at = m[rank + R_LISTS] + (CLOSES + kind) * m[rank + R_BANKS]
+            for k in range(count):
+                bank = m[(at + k) & INDEX] & INDEX
+                age = m[(m[bank + B_MISS + kind] & INDEX) + E_SEQUENCE]
+                hit = m[bank + B_HIT + kind] & INDEX
+                if hit != 0 and m[C_ROW_HIT_FIRST] and m[hit + E_SEQUENCE] < age:
+                    continue
+                ready = command_ready(m, PRE, bank)
+                if ready > clock:
+                    later = min(later, ready)
+                elif age < oldest:
+                    oldest, best = age, bank
+        count = m[rank + R_COUNT + OPENS + kind]
+        gate = max(bus, m[rank + R_ACT])
+        if count > 0 and gate > clock:
+            later = min(later, gate)
+        elif count > 0:
+            at = m[rank + R_LISTS] + (OPENS + kind) * m[rank + R_BANKS]
+            for k in range(count):
+                bank = m[(at + k) & INDEX] & INDEX
+                ready = command_ready(m, ACT, bank)
+                age = m[(m[bank + B_MISS + kind] & INDEX) + E_SEQUENCE]
+                if ready > clock:
+                    later = min(later, ready)
+                elif age < oldest:
+                    oldest, best = age, bank
+        rank += RANK_WORDS
+    if best == 0:
+        return later
+    m[channel + H_ENTRY] = m[best + B_MISS + kind]
+    m[channel + H_PLACE] = best
+    m[channel + H_COMMAND] = PRE if m[best + B_ROW] >= 0 else ACT
+    return -1
 
 
 @part
-def _direct(m: Words, channel: int) -> None:
+def _choose(m: Words, channel: Word, clock: Word, buses: Word) -> Word:
+    """Choose a command for one of `buses` at `clock`: -1 if there is one, else a clock before which there is none."""
+    channel &= INDEX
+    if buses == COLUMN_BUS + ROW_BUS and m[channel + H_BUS] > clock:
+        return m[channel + H_BUS]
+    later, found = NEVER, NEVER
+    if buses & COLUMN_BUS:
+        later = _choose_column(m, channel, clock, OPENED, B_OPENED + NONE)
+        if later < 0:
+            return later
+    if m[channel + H_REFRESH_WAITS] > 0:
+        return min(later, _choose_refresh(m, channel, clock)) if buses & ROW_BUS else later
+    kind = m[channel + H_WRITING] & 1
+    oldest = NEVER
+    if buses & COLUMN_BUS:
+        found = _choose_column(m, channel, clock, HITS + kind, B_HIT + kind)
+        if found < 0:
+            oldest = m[(m[channel + H_ENTRY] & INDEX) + E_SEQUENCE]
+        later = min(later, found)
+    if buses & ROW_BUS:
+        later = min(later, _choose_row(m, channel, clock, kind, oldest))
+    return later
+
+
+@part
+def _direct(m: Words, channel: Word) -> None:
     """Drain writes from above the high mark, or when nobody reads, to below the low mark."""
+    channel &= INDEX
     reads, writes = m[channel + H_QUEUED], m[channel + H_QUEUED + 1]
     if m[channel + H_WRITING] == 0:
         if writes > m[C_DRAIN_ABOVE] or reads == 0:
@@ -126,28 +170,29 @@ def _direct(m: Words, channel: int) -> None:
 
 
 @part
-def _profile(m: Words, clock: int, write: int, hit: int) -> None:
+def _profile(m: Words, clock: Word, write: Word, hit: Word) -> None:
     """Count data clocks and hits by window of time; windows double when time runs out of them."""
     while (clock >> m[M_WINDOW_SHIFT]) >= PROFILE_WINDOWS:
         half = PROFILE_WINDOWS // 2
         for i in range(PROFILE_WINDOWS):
             for k in range(PROFILE_WIDTH):
-                at = m[M_PROFILE] + k
+                at = (m[M_PROFILE] & INDEX) + k
                 value = NONE
                 if i < half:
                     value = m[at + 2 * i * PROFILE_WIDTH] + m[at + (2 * i + 1) * PROFILE_WIDTH]
                 m[at + i * PROFILE_WIDTH] = value
         m[M_WINDOW_SHIFT] += 1
-    at = m[M_PROFILE] + (clock >> m[M_WINDOW_SHIFT]) * PROFILE_WIDTH
+    at = (m[M_PROFILE] + (clock >> m[M_WINDOW_SHIFT]) * PROFILE_WIDTH) & INDEX
     m[at + write] += m[C_BL]
     m[at + 2] += hit
 
 
 @part
-def _serve(m: Words, t: Table, channel: int, clock: int) -> int:
+def _serve(m: Words, t: Table, channel: Word, clock: Word) -> Word:
     """H_ENTRY leaves the controller with its column command, which is returned."""
-    bank, entry = m[channel + H_PLACE], m[channel + H_ENTRY]
-    write = m[entry + E_WRITE]
+    channel &= INDEX
+    bank, entry = m[channel + H_PLACE] & INDEX, m[channel + H_ENTRY] & INDEX
+    write = m[entry + E_WRITE] & 1
     hit = 1 - m[entry + E_COUNTED]
     m[channel + H_HITS] += hit
     if entry == m[bank + B_OPENED]:
@@ -173,6 +218,7 @@ def _serve(m: Words, t: Table, channel: int, clock: int) -> int:
         count_read(m, channel, m[entry + E_ARRIVED], done)
     i = m[entry + E_TRANSFER]
     if i >= 0:
+        i &= INDEX
         t[i, T_WAITS] -= 1
         t[i, T_DONE] = max(t[i, T_DONE], done)
         if t[i, T_WAITS] == 0 and t[i, T_OPEN] == 0:
@@ -185,9 +231,10 @@ def _serve(m: Words, t: Table, channel: int, clock: int) -> int:
 
 
 @part
-def _before_row(m: Words, channel: int, clock: int) -> None:
+def _before_row(m: Words, channel: Word, clock: Word) -> None:
     """Account for the row command that was chosen; with ACT its request leaves the queue."""
-    command, place, entry = m[channel + H_COMMAND], m[channel + H_PLACE], m[channel + H_ENTRY]
+    channel &= INDEX
+    command, place, entry = m[channel + H_COMMAND], m[channel + H_PLACE] & INDEX, m[channel + H_ENTRY] & INDEX
     m[channel + H_BUS] = clock + 1
     if command == PRE:
         m[channel + H_CONFLICTS] += 1 - m[entry + E_COUNTED]
@@ -213,9 +260,10 @@ def _before_row(m: Words, channel: int, clock: int) -> None:
 
 
 @part
-def _perform(m: Words, t: Table, channel: int, clock: int) -> int:
+def _perform(m: Words, t: Table, channel: Word, clock: Word) -> Word:
     """Issue the chosen command, and let ports try again if it made room; returns what was issued."""
-    command, place = m[channel + H_COMMAND], m[channel + H_PLACE]
+    channel &= INDEX
+    command, place = m[channel + H_COMMAND], m[channel + H_PLACE] & INDEX
     if command >= RD:
         command = _serve(m, t, channel, clock)
         column_issue(m, command, place, clock)
@@ -223,7 +271,7 @@ def _perform(m: Words, t: Table, channel: int, clock: int) -> int:
             rescan(m, place)
     else:
         _before_row(m, channel, clock)
-        row_issue(m, command, place, clock, m[m[channel + H_ENTRY] + E_ROW])
+        row_issue(m, command, place, clock, m[(m[channel + H_ENTRY] & INDEX) + E_ROW])
         if command <= ACT:
             rescan(m, place)
         else:
@@ -237,7 +285,7 @@ def _perform(m: Words, t: Table, channel: int, clock: int) -> int:
 
 
 @part
-def _record(m: Words, log: Table, channel: int, clock: int, command: int) -> None:
+def _record(m: Words, log: Table, channel: Word, clock: Word, command: Word) -> None:
     """Write the command that was issued into the log."""
     n, place, entry = m[M_LOGGED], m[channel + H_PLACE], m[channel + H_ENTRY]
     whole_rank = command == PREA or command == REF
@@ -251,7 +299,7 @@ def _record(m: Words, log: Table, channel: int, clock: int, command: int) -> Non
 
 
 @kernel(_nrt=False)
-def run(m: Words, t: Table, log: Table, limit: int, first_done: int, until_idle: int) -> int:
+def run(m: Words, t: Table, log: Table, limit: Word, first_done: Word, until_idle: Word) -> Word:
     """Advance to the end of clock `limit`, or to the first reason to stop before.
 
     Parameters
@@ -273,12 +321,12 @@ def run(m: Words, t: Table, log: Table, limit: int, first_done: int, until_idle:
     dual = m[C_DUAL_BUS]
     while True:
         head = m[M_DONE_HEAD]
-        if head >= 0 and t[head, T_DONE] < first_done:
+        if head >= 0 and t[head & INDEX, T_DONE] < first_done:
             return HAS_COMPLETION
         if until_idle and m[M_WORK] == 0 and m[M_FEED] == 0:
             return REACHED_LIMIT
         clock = m[M_TAKE]
-        channel = m[M_CHANNEL0]
+        channel = m[M_CHANNEL0] & INDEX
         for _ in range(channels):
             clock = min(clock, m[channel + H_NEXT])
             channel += CHANNEL_WORDS
@@ -289,9 +337,8 @@ def run(m: Words, t: Table, log: Table, limit: int, first_done: int, until_idle:
             return LOG_FULL
         if m[M_TAKE] <= clock:
             take_bursts(m, t, clock - 1)
-        channel = m[M_CHANNEL0] - CHANNEL_WORDS
-        for _ in range(channels):
-            channel += CHANNEL_WORDS
+        for c in range(channels):
+            channel = (m[M_CHANNEL0] + c * CHANNEL_WORDS) & INDEX
             if m[channel + H_NEXT] > clock:
                 continue
             if m[channel + H_REFRESH_AT] == clock:
@@ -302,14 +349,21 @@ def run(m: Words, t: Table, log: Table, limit: int, first_done: int, until_idle:
             buses = COLUMN_BUS if dual else COLUMN_BUS + ROW_BUS
             while buses <= COLUMN_BUS + ROW_BUS:
                 _direct(m, channel)
-                _choose(m, channel, clock, buses)
-                if m[channel + H_OLDEST] < NEVER:
+                found = _choose(m, channel, clock, buses)
+                if found < 0:
                     command = _perform(m, t, channel, clock)
                     if log.shape[0] > 0:
                         _record(m, log, channel, clock, command)
                     later = clock + 1
                 else:
-                    later = min(later, m[channel + H_LATER])
+                    later = min(later, found)
                 buses = ROW_BUS if buses == COLUMN_BUS else 4
             m[channel + H_NEXT] = later
         m[M_CLOCK] = clock
+
+
+@run.warms_up_with
+def _run_example() -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int, int]:
+    from accelsim.memory.dram_state import example_state
+
+    return *example_state(), 100, NEVER, 0

@@ -173,3 +173,13 @@ def _fill_header(m: np.ndarray, p: DramParameters, t: DramTimings) -> None:
         m[at:at + 2] = low, (1 << bits) - 1
         m[at + 2] = weights.get(name, 0) << shift
         m[at + 3] = (1 << shift) if name == "row" else 0
+
+
+def example_state() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """State, transfer table with one read, and an empty log of a small DRAM: what kernels are compiled with."""
+    timing = DramTimings(4, 11, 8, 11, 11, 11, 11, 28, 39, 4, 4, 5, 5, 24, 12, 6, 6, 6, 208, 6240, 9, 2, 1)
+    parts: tuple[MapPart, ...] = ((0, 7, "col", 0), (7, 3, "bank", 0), (10, 4, "row", 0))
+    parameters = DramParameters("example", 1250, 1, 1, 1, 8, 16, 128, 64, timing, parts)
+    t = np.zeros((1, lay.TRANSFER_WORDS), np.int64)
+    t[0, [lay.T_ROW_BYTES, lay.T_ROWS, lay.T_PLANES, lay.T_FOLLOWER]] = 64, 1, 1, -1
+    return build_state(parameters), t, np.zeros((0, lay.LOG_WORDS), np.int64)

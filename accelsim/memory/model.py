@@ -95,6 +95,9 @@ class MemoryStats:
     """Reads answered out of the write queue."""
     merged_writes: int = 0
     """Writes absorbed by a queued write to the same burst."""
+    read_latency_clocks: int = 0
+    """Over all reads, acceptance to last data; `read_latency_clocks / (reads + forwarded_reads)` is the mean."""
+    read_latency_max_clocks: int = 0
 
     def as_dict(self) -> dict[str, int]:
         """Plain data, for reports."""
