@@ -14,7 +14,7 @@ from accelsim.base.counts import ActionCounts
 from accelsim.base.units import ceil_div
 from accelsim.engines.base import Task
 from accelsim.mapping.problem import TILE_EXTENTS, Loops, Mapping, Problem
-from accelsim.mapping.search import candidates
+from accelsim.mapping.search import Candidates, candidates
 from accelsim.sim.passes import PassArray, empty_passes
 from accelsim.workload.shapes import ConvShape, GemmShape
 
@@ -36,23 +36,21 @@ def choose(task: Task, problem: Problem, interval: Cycles) -> Mapping:
     pinned = pinned_mapping(task, problem.loops)
     if pinned is not None:
         return pinned
-    options, traffic_bits = candidates(problem)
+    options = candidates(problem)
+    if task.objective == "traffic":
+        options = Candidates(options.rows[options.traffic_bits == options.traffic_bits[0]])
     if len(options) == 1:
         return options[0]
-    cycles = _estimate(task, problem, options, traffic_bits, interval)
-    # the best by the objective; estimates within 1/256 count as equal, and the fewest passes decide
-    if task.objective == "traffic":
-        cycles = np.where(traffic_bits == traffic_bits.min(), cycles, np.iinfo(np.int64).max)
+    # estimates within 1/256 of the best count as equal, and the fewest passes decide
+    cycles = _estimate(task, problem, options, interval)
     near = np.flatnonzero(cycles <= cycles.min() + cycles.min() // 256)
-    passes = np.array([options[i].passes(problem.loops) for i in near], np.int64)
-    return options[int(near[np.lexsort((near, traffic_bits[near], cycles[near], passes))[0]])]
+    keys = (near, options.traffic_bits[near], cycles[near], options.passes[near])
+    return options[int(near[np.lexsort(keys)[0]])]
 
 
-def _estimate(
-    task: Task, problem: Problem, options: tuple[Mapping, ...], traffic_bits: NDArray[np.int64], interval: Cycles
-) -> NDArray[np.int64]:
+def _estimate(task: Task, problem: Problem, options: Candidates, interval: Cycles) -> NDArray[np.int64]:
     loops = problem.loops
-    column = {name: np.array([getattr(o, name) for o in options], np.int64) for name in TILE_EXTENTS}
+    column = {name: options.column(name) for name in TILE_EXTENTS}
     extent = {"images": loops.images, "rows": loops.p, "cols": loops.q}
     # an option is ragged in at most one of images, rows and columns: the others divide or are whole
     full_m = column["images"] * column["rows"] * column["cols"]
@@ -72,8 +70,7 @@ def _estimate(
     total *= loops.groups
     rate = task.dram_bytes_per_cycle * 8
     # transfers move whole bursts: half a burst more than asked for, on average
-    passes = np.array([o.passes(loops) for o in options], np.int64)
-    in_flight = (traffic_bits + passes * (task.burst_bytes * 4)) * rate.denominator // rate.numerator
+    in_flight = (options.traffic_bits + options.passes * (task.burst_bytes * 4)) * rate.denominator // rate.numerator
     groups, burst = column["groups"], task.burst_bytes * 8
     exposed = np.zeros(len(options), np.int64)
     for here, bits in (

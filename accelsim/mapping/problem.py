@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,12 +162,6 @@ class Mapping:
     def k(self) -> int:
         """GEMM k of a full tile."""
         return self.channels * self.taps_r * self.taps_s
-
-    def passes(self, loops: Loops) -> int:
-        """Tiles in all."""
-        extents = (loops.groups, loops.images, loops.p, loops.q, loops.outputs, loops.channels, loops.r, loops.s)
-        tile = [getattr(self, name) for name in TILE_EXTENTS]
-        return prod(-(-extent // size) for extent, size in zip(extents, tile, strict=True))
 
     def describe(self) -> str:
         """`m=2048 n=256 k=256 order=nmk keep=ifmap`, for tables."""

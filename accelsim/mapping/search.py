@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from accelsim.base.errors import ConfigError
 from accelsim.base.kernels import kernel
 from accelsim.base.units import human_bytes
-from accelsim.mapping.problem import OPERANDS, Loops, Mapping, Problem, m_steps, steps, tap_steps
+from accelsim.mapping.problem import OPERANDS, TILE_EXTENTS, Loops, Mapping, Problem, m_steps, steps, tap_steps
 from accelsim.mapping.spans import axis_sums
 
 ORDERS = tuple("".join(p) for p in permutations("mnk"))
@@ -160,11 +162,47 @@ def _kernel_arguments(problem: Problem, fine: bool = False) -> tuple[NDArray[np.
     return loops.numbers(), m_list, n_list, c_list, t_list, g_list, orders, rooms, params, out
 
 
-@lru_cache(maxsize=4096)
-def candidates(problem: Problem, limit: int = 512) -> tuple[tuple[Mapping, ...], NDArray[np.int64]]:
-    """The feasible mappings with the least DRAM traffic, best first, and that traffic in bits.
+@dataclass(frozen=True)
+class Candidates:
+    """Feasible mappings, best traffic first; one row of `rows` is one mapping.
 
-    Ties go to fewer passes, then to the order of the search.
+    Attributes
+    ----------
+    rows : ndarray of int64, shape (n, 12)
+        Columns: groups images rows cols outputs channels taps_r taps_s order keep passes traffic_bits.
+    """
+
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Mapping:
+        row = self.rows[index].tolist()
+        keep = row[_KEEP]
+        return Mapping(*row[:8], ORDERS[row[8]], bool(keep & 1), bool(keep & 2), bool(keep & 4))
+
+    def __iter__(self) -> Iterator[Mapping]:
+        return (self[i] for i in range(len(self)))
+
+    def column(self, extent: str) -> NDArray[np.int64]:
+        """Tile extents of all candidates, by the name of `Mapping`'s field."""
+        return self.rows[:, TILE_EXTENTS.index(extent)]
+
+    @property
+    def passes(self) -> NDArray[np.int64]:
+        """Tiles in all."""
+        return self.rows[:, _PASSES]
+
+    @property
+    def traffic_bits(self) -> NDArray[np.int64]:
+        """To and from DRAM."""
+        return self.rows[:, _TRAFFIC]
+
+
+@lru_cache(maxsize=4096)
+def candidates(problem: Problem, limit: int = 512) -> Candidates:
+    """The feasible mappings with the least DRAM traffic; ties go to fewer passes, then to the order of the search.
 
     Raises
     ------
@@ -180,14 +218,7 @@ def candidates(problem: Problem, limit: int = 512) -> tuple[tuple[Mapping, ...],
     if not count:
         raise ConfigError(_why_not(problem))
     order = np.lexsort((np.arange(count), rows[:, _PASSES], rows[:, _TRAFFIC]))[:limit]
-    best = rows[order]
-    return tuple(_mapping(row) for row in best.tolist()), best[:, _TRAFFIC].copy()
-
-
-def _mapping(row: list[int]) -> Mapping:
-    groups, images, rows, cols, outputs, channels, taps_r, taps_s, order, keep = row[: _KEEP + 1]
-    kept = (bool(keep & 1), bool(keep & 2), bool(keep & 4))
-    return Mapping(groups, images, rows, cols, outputs, channels, taps_r, taps_s, ORDERS[order], *kept)
+    return Candidates(rows[order])
 
 
 def smallest_need(problem: Problem) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from accelsim.base.counts import ActionCounts
@@ -16,6 +17,41 @@ _READ = (("filter_address", "filter_bytes"), ("ifmap_address", "ifmap_bytes"), (
 _WRITTEN = (("ofmap_address", "ofmap_bytes"), ("psum_address", "psum_out_bytes"))
 
 
+class _Priced:
+    """An architecture, equal to another if they cost the same: what a price list is remembered by."""
+
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        spec = arch.spec
+        table = (arch.path.parent if arch.path else Path()) / spec.energy.table if spec.energy.table else None
+        stamp = table.stat().st_mtime_ns if table is not None and table.is_file() else 0
+        parts = (spec.technology, spec.buffers, spec.vector, spec.precision, spec.dram.standard, spec.clock_hz)
+        self.table = table
+        self.key = f"{arch.engine.kind} {arch.engine.spec!r} {parts!r} {table} {stamp}"
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Priced) and other.key == self.key
+
+
+@lru_cache(maxsize=256)
+def _price_list(priced: _Priced) -> tuple[CostModel, ComponentCosts]:
+    arch, spec = priced.arch, priced.arch.spec
+    model = CostModel(spec.technology.node_nm, spec.technology.vdd)
+    bits = spec.bits()
+    parts = arch.engine.costs(model, bits)
+    parts += [sram_rows(model, b.name, b.capacity_bytes, b.word_bits) for b in spec.buffers]
+    # pooling takes maxima and sums, normalisation products
+    parts.append(vector_rows(model, ("add", "max"), bits["psum"], lanes=spec.vector.lanes))
+    parts.append(dram_rows(model, spec.dram.standard))
+    costs = ComponentCosts(parts)
+    if priced.table is not None:
+        costs = load_user_table(priced.table, cycle_seconds=1 / spec.clock_hz).replace_in(costs)
+    return model, costs
+
+
 class Costs:
     """Costs of every component of an architecture, with their sources.
 
@@ -26,19 +62,8 @@ class Costs:
     """
 
     def __init__(self, arch: Architecture) -> None:
-        spec = arch.spec
-        self.model = CostModel(spec.technology.node_nm, spec.technology.vdd)
-        bits = spec.bits()
-        parts = arch.engine.costs(self.model, bits)
-        parts += [sram_rows(self.model, b.name, b.capacity_bytes, b.word_bits) for b in spec.buffers]
-        # pooling takes maxima and sums, normalisation products
-        parts.append(vector_rows(self.model, ("add", "max"), bits["psum"], lanes=spec.vector.lanes))
-        parts.append(dram_rows(self.model, spec.dram.standard))
-        self.table = ComponentCosts(parts)
-        if spec.energy.table:
-            path = (arch.path.parent if arch.path else Path()) / spec.energy.table
-            self.table = load_user_table(path, cycle_seconds=1 / spec.clock_hz).replace_in(self.table)
-        self._burst_bytes = spec.dram.burst_bytes
+        self.model, self.table = _price_list(_Priced(arch))
+        self._burst_bytes = arch.spec.dram.burst_bytes
 
     def dram_counts(self, rows: PassArray) -> ActionCounts:
         """Bytes that the DRAM moves for these passes, whole bursts."""
