@@ -26,7 +26,8 @@ def lower_vector(task: Task, shape: VectorShape, ifmap_elements_off_chip: int) -
     out_bytes = 0 if task.on_chip[1] else ceil_div(shape.outputs * task.bits["ofmap"], 8)
     ops = shape.outputs * (shape.ops_per_output + task.fused_ops)
     room = task.room_of("ifmap")
-    chunk = max(1, min(_CHUNK_BYTES, room.free_bytes // (4 * room.slots)))
+    sharers = len({room.name, task.room_of("ofmap").name}) == 1
+    chunk = max(1, min(_CHUNK_BYTES, room.free_bytes // (room.slots * (2 if sharers else 1))))
     count = min(max(1, ceil_div(max(in_bytes, out_bytes), chunk)), shape.outputs)
     rows = empty_passes(count)
     rows["ifmap_bytes"] = _split(in_bytes, count)

@@ -63,21 +63,24 @@ class BandwidthDram:
 
     def submit(self, now: int, request_id: int, address: int, n_bytes: int, is_write: bool, port: int = 0) -> None:
         """See `MemoryModel.submit`."""
-        self.submit_pattern(now, request_id, Transfer(address, n_bytes), is_write, port)
+        bursts = (address + n_bytes - 1) // self._burst_bytes - address // self._burst_bytes + 1
+        self._enter(now, request_id, n_bytes, bursts, is_write)
 
     def submit_pattern(self, now: int, request_id: int, transfer: Transfer, is_write: bool, port: int = 0) -> None:
         """See `MemoryModel.submit_pattern`; ports share one queue."""
+        self._enter(now, request_id, transfer.n_bytes, transfer.bursts(self._burst_bytes), is_write)
+
+    def _enter(self, now: int, request_id: int, n_bytes: int, bursts: int, is_write: bool) -> None:
         if now < self._now:
             raise SimulationBug(f"memory: transfer {request_id} comes at cycle {now}, but it is {self._now} already")
         self._now = now
-        bursts = transfer.bursts(self._burst_bytes)
-        moved = bursts * self._burst_bytes if self._burst_bytes > 1 else transfer.n_bytes
+        moved = bursts * self._burst_bytes if self._burst_bytes > 1 else n_bytes
         occupied = moved * self._denominator
         self._free_at = max(self._free_at, now * self._numerator) + occupied
         self._busy += occupied
         self._last = ceil_div(self._free_at, self._numerator) + self._latency
         self._done.append((self._last, request_id))
-        self._stats.bytes_requested += transfer.n_bytes
+        self._stats.bytes_requested += n_bytes
         self._stats.bytes_moved += moved
         if is_write:
             self._stats.writes += bursts
@@ -126,8 +129,7 @@ class IdealMemory(BandwidthDram):
     def __init__(self) -> None:
         super().__init__(1)
 
-    def submit_pattern(self, now: int, request_id: int, transfer: Transfer, is_write: bool, port: int = 0) -> None:
-        """See `MemoryModel.submit_pattern`; done at once."""
-        super().submit_pattern(now, request_id, transfer, is_write, port)
+    def _enter(self, now: int, request_id: int, n_bytes: int, bursts: int, is_write: bool) -> None:
+        super()._enter(now, request_id, n_bytes, bursts, is_write)
         self._done[-1] = (now, request_id)
         self._free_at, self._busy, self._last = 0, 0, now

@@ -19,6 +19,7 @@ on a tie to the first in the order filter, ifmap, psum, ofmap.
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
@@ -100,14 +101,14 @@ class CorePlayer:
         self._results_held = 0
         self._layer_begun = 0
         self._wakes: dict[str, simpy.Event] = {}
-        self._state = {"loader": "", "engine": ""}
+        self._state: dict[str, tuple[object, ...]] = {}
         env.process(self._load())
         env.process(self._compute())
 
     # --- who waits for whom ---
 
-    def _wait(self, who: str, why: str) -> simpy.Event:
-        self._state[who] = why
+    def _wait(self, who: str, *why: object) -> simpy.Event:
+        self._state[who] = why  # put into words only if it never ends
         event = self._wakes[who] = self.env.event()
         return event
 
@@ -118,7 +119,7 @@ class CorePlayer:
 
     def blocked(self) -> str:
         """Who waits for what, for the message of a deadlock."""
-        return "; ".join(f"{who} waits for {why}" for who, why in self._state.items() if who in self._wakes)
+        return "; ".join(f"{who} waits for {' '.join(map(str, why))}" for who, why in self._state.items() if who in self._wakes)
 
     # --- loader ---
 
@@ -130,7 +131,7 @@ class CorePlayer:
             slots = [table.slots.get(operand, 0) for operand in FETCHED]
             if not (self.prefetch and table.prefetch):
                 while self._layer_begun < index:
-                    yield self._wait("loader", f"layer {table.layer} to begin")
+                    yield self._wait("loader", "layer", table.layer, "to begin")
             for row in range(len(rows)):
                 for which, operand in enumerate(FETCHED):
                     n_bytes = wanted[which][row]
@@ -138,9 +139,9 @@ class CorePlayer:
                         continue
                     if operand != "filter":
                         while self._layer_begun < index:
-                            yield self._wait("loader", f"layer {table.layer} to begin")
+                            yield self._wait("loader", "layer", table.layer, "to begin")
                     while slots[which] and self._held[operand] >= slots[which]:
-                        yield self._wait("loader", f"room for {operand} of pass {row} of {table.layer}")
+                        yield self._wait("loader", "room for", operand, "of pass", row, "of", table.layer)
                     self._held[operand] += 1
                     event = self.port.transfer(address[which][row], n_bytes, False)
                     self._record(event, index, row, which, n_bytes)
@@ -194,10 +195,10 @@ class CorePlayer:
                 if not fetched[which][row]:
                     continue
                 while not arrivals[operand]:
-                    yield self._wait("engine", f"{operand} of pass {row} of {table.layer} to be asked for")
+                    yield self._wait("engine", operand, "of pass", row, "of", table.layer, "to be asked for")
                 event = arrivals[operand].popleft()
                 if not event.processed:
-                    self._state["engine"] = f"{operand} of pass {row} of {table.layer}"
+                    self._state["engine"] = (operand, "of pass", row, "of", table.layer)
                     yield event
                 ready = int(event.value or 0) + (load if which == stationary else 0)
                 if ready > start:
@@ -206,7 +207,7 @@ class CorePlayer:
                 waited = False
                 while result_slots and self._results_held >= result_slots:
                     waited = True
-                    yield self._wait("engine", f"a slot for the results of pass {row} of {table.layer}")
+                    yield self._wait("engine", "a slot for the results of pass", row, "of", table.layer)
                 if waited and env.now > start:
                     start, cause = int(env.now), "ofmap"
                 self._results_held += 1
@@ -231,7 +232,7 @@ class CorePlayer:
         if last_done > env.now:
             yield env.timeout(last_done - int(env.now))
         while self._results_held:
-            yield self._wait("engine", f"the results of {table.layer} to be written")
+            yield self._wait("engine", "the results of", table.layer, "to be written")
         end = int(env.now)
         waits["ofmap"] += end - last_done
         waits["compute"] = busy
@@ -333,9 +334,14 @@ class _CountingEnvironment(simpy.Environment):
     def run_while(self, condition: Any) -> None:
         """Step until the condition fails or no event is left."""
         step = self.step
+        collecting = gc.isenabled()
+        gc.disable()  # events die by reference count; looking for cycles among them only costs time
         try:
             while condition():
                 step()
                 self.events += 1
         except simpy.core.EmptySchedule:
             pass
+        finally:
+            if collecting:
+                gc.enable()
