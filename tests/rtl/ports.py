@@ -135,7 +135,8 @@ def drive_ws(folds: Sequence[Fold], windows: Sequence[Window], rows: int, cols: 
 
     Where two folds claim one port in one cycle, the later fold's word is what the wire carries.
     """
-    length = max(w.start + len(fold.left) for w, fold in zip(windows, folds, strict=True)) + 2 * rows + cols + 2
+    ends = [max(w.start + len(fold.left), w.load + len(fold.top)) for w, fold in zip(windows, folds, strict=True)]
+    length = max(ends) + 2 * rows + cols + 2
     p = _ports(WsPorts, length, rows, cols, ("filter", "filter_valid", "filter_end"), ("shift", "head"))
     for fold, window in zip(folds, windows, strict=True):
         (t, r), c = fold.left.shape, fold.top.shape[1]
