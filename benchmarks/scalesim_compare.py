@@ -67,7 +67,9 @@ def scalesim(python: str, folder: Path, name: str, dataflow: str) -> tuple[int, 
     header = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n"
     (folder / "t.csv").write_text(header + f"{name}, " + ", ".join(map(str, LAYERS[name])) + ",\n")
     # any layout will do: custom layouts are off
-    (folder / "l.csv").write_text("Layer name," + ",".join(f"c{i}" for i in range(12)) + f",\n{name}," + "1," * 12 + "\n")
+    (folder / "l.csv").write_text(
+        "Layer name," + ",".join(f"c{i}" for i in range(12)) + f",\n{name}," + "1," * 12 + "\n"
+    )
     code = (
         "from scalesim.scale_sim import scalesim\n"
         f"s = scalesim(save_disk_space=True, verbose=False, config={str(folder / 'c.cfg')!r}, "
@@ -89,7 +91,7 @@ def ours(folder: Path, name: str, dataflow: str) -> tuple[int, float]:
     from accelsim.workload.load import load_network
     from accelsim.workload.trace import synthetic_trace
 
-    pins = '[{order: nmk, images: 1099511627776}]'  # one tile: SCALE-Sim's compute stage knows no tiles
+    pins = "[{order: nmk, images: 1099511627776}]"  # one tile: SCALE-Sim's compute stage knows no tiles
     big = [f"buffers.{o}_buffer.capacity_bytes=33554432" for o in ("psum", "filter", "ifmap", "ofmap")]
     overrides = [*big, f"mapping.pinned={pins}"]
 
@@ -127,8 +129,12 @@ def main() -> None:
                 cycles, own_s = ours(folder, name, dataflow)
             if cycles != theirs:
                 sys.exit(f"{name} {dataflow}: compute cycles differ: SCALE-Sim {theirs}, accelsim {cycles}")
-            rows.append([name, dataflow, f"{cycles:,}", f"{their_s:.1f}", f"{own_s * 1000:.1f}", f"{their_s / own_s:,.0f}x"])
-    print(table(["layer", "dataflow", "compute cycles, both", "SCALE-Sim (CPU s)", "accelsim (CPU ms)", "ratio"], rows))
+            rows.append(
+                [name, dataflow, f"{cycles:,}", f"{their_s:.1f}", f"{own_s * 1000:.1f}", f"{their_s / own_s:,.0f}x"]
+            )
+    print(
+        table(["layer", "dataflow", "compute cycles, both", "SCALE-Sim (CPU s)", "accelsim (CPU ms)", "ratio"], rows)
+    )
 
 
 if __name__ == "__main__":

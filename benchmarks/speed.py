@@ -20,7 +20,11 @@ CASES = {
     "ResNet-50, 128x128 WS": (
         "systolic_ws_32",
         "resnet50",
-        ["engine.rows=128", "engine.cols=128", *(f"buffers.{o}_buffer.capacity_bytes=1048576" for o in ("psum", "filter", "ifmap", "ofmap"))],
+        [
+            "engine.rows=128",
+            "engine.cols=128",
+            *(f"buffers.{o}_buffer.capacity_bytes=1048576" for o in ("psum", "filter", "ifmap", "ofmap")),
+        ],
     ),
     "ResNet-50, tpu_v1": ("tpu_v1", "resnet50", []),
     "VGG-16, tpu_v1": ("tpu_v1", "vgg16", []),

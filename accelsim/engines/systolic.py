@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError
 from accelsim.base.spec import Spec
-from accelsim.dataflow.base import DATAFLOWS, Array, Dataflow, JobTiming
+from accelsim.dataflow.base import DATAFLOWS, Array, Dataflow
 from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, register_rows
@@ -254,9 +254,3 @@ class Systolic(Engine):
 #: Simple operations per hidden unit and step: LSTM 3 sigmoid, 2 tanh, 3 products, 1 sum; GRU 2 sigmoid,
 #: 1 tanh, 3 products, 3 sums; a plain cell 1 tanh.
 CELL_OPS = {4: 9, 3: 9, 1: 1}
-
-
-def timing_of(engine: Systolic, m: int, n: int, k: int) -> JobTiming:
-    """Cycles of one GEMM whose operands are all there (for comparisons with other simulators)."""
-    return engine.dataflow.timing(engine.array, m, n, k)
-

@@ -65,8 +65,11 @@ class Loops:
 
     def numbers(self) -> NDArray[np.int64]:
         """As the kernels read them."""
-        extents = (self.groups, self.images, self.p, self.q, self.outputs, self.channels, self.h, self.w, self.r, self.s)
-        return np.array([*extents, *self.stride, *self.dilation, self.pad_top, self.pad_left], np.int64)
+        extents = (self.groups, self.images, self.p, self.q, self.outputs, self.channels)
+        return np.array(
+            [*extents, self.h, self.w, self.r, self.s, *self.stride, *self.dilation, self.pad_top, self.pad_left],
+            np.int64,
+        )
 
     def ifmap_elements(self) -> int:
         """Elements of the input tensor, all groups."""
@@ -165,7 +168,7 @@ class Mapping:
 
     def describe(self) -> str:
         """`m=2048 n=256 k=256 order=nmk keep=ifmap`, for tables."""
-        keep = [n for n, on in (("ifmap", self.keep_ifmap), ("filter", self.keep_filter), ("psum", self.keep_psum)) if on]
+        keep = [operand for operand in ("ifmap", "filter", "psum") if getattr(self, f"keep_{operand}")]
         groups = f"g={self.groups} " if self.groups > 1 else ""
         kept = f" keep={'+'.join(keep)}" if keep else ""
         return f"{groups}m={self.m()} n={self.outputs} k={self.k()} order={self.order}{kept}"

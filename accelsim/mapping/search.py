@@ -55,7 +55,9 @@ def _fits(rooms, need, single, psum_rows, psum_row_bits):  # type: ignore[no-unt
 
 
 @kernel
-def search_kernel(loops, m_list, n_list, c_list, t_list, g_list, orders, rooms, params, out):  # type: ignore[no-untyped-def]
+def search_kernel(  # type: ignore[no-untyped-def]
+    loops, m_list, n_list, c_list, t_list, g_list, orders, rooms, params, out
+):
     """Write every feasible candidate to `out`; returns how many.
 
     loops: groups images p q outputs channels h w r s stride_h stride_w dilation_h dilation_w pad_top pad_left.
@@ -154,7 +156,8 @@ def _kernel_arguments(problem: Problem, fine: bool = False) -> tuple[NDArray[np.
     c_list = np.array(sorted({int(c) for unit in units for c in steps(loops.channels, unit, fine)}), np.int64)
     t_list, g_list = tap_steps(loops), steps(loops.groups, 1)
     rooms = np.array(
-        [[r.free_bytes, r.slots, *(int(o in r.holds) for o in OPERANDS), r.row_bytes] for r in problem.rooms], np.int64
+        [[r.free_bytes, r.slots, *(int(o in r.holds) for o in OPERANDS), r.row_bytes] for r in problem.rooms],
+        np.int64,
     ).reshape(-1, 7)
     params = np.array([*problem.bits, *problem.on_chip, *problem.keep, MAX_PASSES], np.int64)
     size = len(m_list) * len(n_list) * len(c_list) * len(t_list) * len(g_list) * 8 * len(ORDERS)
@@ -180,7 +183,14 @@ class Candidates:
     def __getitem__(self, index: int) -> Mapping:
         row = self.rows[index].tolist()
         keep = row[_KEEP]
-        return Mapping(*row[:8], ORDERS[row[8]], bool(keep & 1), bool(keep & 2), bool(keep & 4))
+        extents = dict(zip(TILE_EXTENTS, row, strict=False))
+        return Mapping(
+            **extents,
+            order=ORDERS[row[8]],
+            keep_ifmap=bool(keep & 1),
+            keep_filter=bool(keep & 2),
+            keep_psum=bool(keep & 4),
+        )
 
     def __iter__(self) -> Iterator[Mapping]:
         return (self[i] for i in range(len(self)))

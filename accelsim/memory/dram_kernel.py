@@ -13,20 +13,21 @@ from typing import Any
 import numpy as np
 
 from accelsim.base.kernels import kernel
+from accelsim.memory.dram_banks import choose_from_banks, choose_refresh_by_banks, move_to_bank
 from accelsim.memory.dram_device import Word, Words, column_issue, command_ready, part, row_issue
 from accelsim.memory.dram_layout import (
-    ACT, BANK_WORDS, B_HIT, B_INDEX, B_MISS, B_OPENED, B_ROW, CHANNEL_WORDS, CLOSES, C_ACT_CLOCKS, C_BL, C_CHANNELS,
-    C_CL, C_CLOSED, C_CWL, C_DRAIN_ABOVE, C_DRAIN_BELOW, C_DRAIN_CAP, C_DUAL_BUS, C_RANKS, C_REFI, C_ROW_HIT_FIRST,
-    E_ARRIVED, E_BURST, E_COUNTED, E_NEXT, E_ROW, E_SEQUENCE, E_TRANSFER, E_WRITE, HITS, H_ACTIVATES,
-    H_AUTO_PRECHARGES, H_BUS, H_COLUMNS, H_COMMAND, H_CONFLICTS, H_DRAINED, H_ENTRY, H_FREE, H_HITS, H_INDEX,
-    H_LAST_WRITE, H_MISSES, H_NEXT, H_PLACE, H_PRECHARGES, H_PRECHARGE_ALLS, H_QUEUED, H_RANK0, H_REFRESHES,
-    H_REFRESH_AT, H_REFRESH_RANK, H_REFRESH_WAITS, H_WRITING, INDEX, M_CHANNEL0, M_CLOCK, M_DONE_HEAD, M_FEED,
-    M_LOGGED, M_PROFILE, M_TAKE, M_WINDOW_SHIFT, M_WORK, NEVER, NONE, OPENED, OPENS, PRE, PREA, PROFILE_WIDTH,
-    PROFILE_WINDOWS, RANK_WORDS, RD, RDA, REF, R_ACT, R_BANK0, R_BANKS, R_COUNT, R_LISTS, R_OPEN, R_PRE, T_DONE,
-    T_OPEN, T_WAITS,
+    ACT, BANK_WORDS, B_ACCESSES, B_DEPTH, B_HEAD, B_HIT, B_INDEX, B_MISS, B_OPENED, B_ROW, CHANNEL_WORDS, CLOSES,
+    C_ACT_CLOCKS, C_BANK_QUEUES, C_BL, C_CHANNELS, C_CL, C_CLOSED, C_CWL, C_DRAIN_ABOVE, C_DRAIN_BELOW, C_DRAIN_CAP,
+    C_DUAL_BUS, C_RANKS, C_REFI, C_ROW_HIT_FIRST, E_ARRIVED, E_BURST, E_COUNTED, E_NEXT, E_ROW, E_SEQUENCE,
+    E_TRANSFER, E_WRITE, HITS, H_ACTIVATES, H_AUTO_PRECHARGES, H_BUS, H_COLUMNS, H_COMMAND, H_CONFLICTS, H_DRAINED,
+    H_ENTRY, H_FREE, H_HITS, H_INDEX, H_IN_BANKS, H_LAST_WRITE, H_MISSES, H_NEXT, H_PLACE, H_PRECHARGES,
+    H_PRECHARGE_ALLS, H_QUEUED, H_RANK0, H_REFRESHES, H_REFRESH_AT, H_REFRESH_RANK, H_REFRESH_WAITS, H_WRITING,
+    INDEX, M_CHANNEL0, M_CLOCK, M_DONE_HEAD, M_FEED, M_LOGGED, M_PROFILE, M_TAKE, M_WINDOW_SHIFT, M_WORK, NEVER,
+    NONE, OPENED, OPENS, PRE, PREA, PROFILE_WIDTH, PROFILE_WINDOWS, RANK_WORDS, RD, RDA, REF, R_ACT, R_BANK0,
+    R_BANKS, R_COUNT, R_LISTS, R_OPEN, R_PRE, T_DONE, T_OPEN, T_WAITS,
 )
 from accelsim.memory.dram_queue import (
-    classify, count_read, enlist, filter_slot, finish_transfer, rescan, take_bursts, unlink,
+    classify, count_read, enlist, filter_slot, finish_transfer, remove, rescan, take_bursts, unlink,
 )
 
 Table = Any  # a two-dimensional int64 array
@@ -157,6 +158,21 @@ def _choose(m: Words, channel: Word, clock: Word, buses: Word) -> Word:
 
 
 @part
+def _next_of_banks(m: Words, channel: Word, clock: Word, first: Word) -> Word:
+    """As `_choose`, with bank queues: any command, or in the second pass one that is for the other bus than `first`."""
+    channel &= INDEX
+    later = NEVER
+    if first < 0 and m[channel + H_REFRESH_WAITS] > 0:
+        later = choose_refresh_by_banks(m, channel, clock)
+        if later < 0:
+            return later
+    later = min(later, choose_from_banks(m, channel, clock))
+    if later < 0 and first >= 0 and (first >= RD) == (m[channel + H_COMMAND] >= RD):
+        return clock + 1
+    return later
+
+
+@part
 def _direct(m: Words, channel: Word) -> None:
     """Drain writes from above the high mark, or when nobody reads, to below the low mark."""
     channel &= INDEX
@@ -195,17 +211,28 @@ def _serve(m: Words, t: Table, channel: Word, clock: Word) -> Word:
     write = m[entry + E_WRITE] & 1
     hit = 1 - m[entry + E_COUNTED]
     m[channel + H_HITS] += hit
-    if entry == m[bank + B_OPENED]:
-        m[bank + B_OPENED] = 0
-        enlist(m, bank, OPENED, NONE)
-        classify(m, bank, NONE)
-        classify(m, bank, NONE + 1)
+    wanted = NONE
+    if m[C_BANK_QUEUES]:
+        remove(m, bank + B_HEAD, entry)
+        m[bank + B_DEPTH] -= 1
+        m[bank + B_ACCESSES] += 1
+        m[channel + H_IN_BANKS] -= 1
+        wanted = m[bank + B_HEAD] & INDEX
+        while wanted != 0 and m[wanted + E_ROW] != m[bank + B_ROW]:
+            wanted = m[wanted + E_NEXT] & INDEX
     else:
         if m[channel + H_QUEUED] > 0:
             m[channel + H_DRAINED] += write
-        unlink(m, channel, bank, entry)
+        if entry == m[bank + B_OPENED]:
+            m[bank + B_OPENED] = 0
+            enlist(m, bank, OPENED, NONE)
+            classify(m, bank, NONE)
+            classify(m, bank, NONE + 1)
+        else:
+            unlink(m, channel, bank, entry)
+        wanted = m[bank + B_HIT] + m[bank + B_HIT + 1] + m[bank + B_OPENED]
     command = RD + write
-    if m[C_CLOSED] and m[bank + B_HIT] == 0 and m[bank + B_HIT + 1] == 0 and m[bank + B_OPENED] == 0:
+    if m[C_CLOSED] and wanted == 0:
         command = RDA + write
         m[channel + H_AUTO_PRECHARGES] += 1
     m[channel + H_COLUMNS + write] += 1
@@ -237,17 +264,21 @@ def _before_row(m: Words, channel: Word, clock: Word) -> None:
     command, place, entry = m[channel + H_COMMAND], m[channel + H_PLACE] & INDEX, m[channel + H_ENTRY] & INDEX
     m[channel + H_BUS] = clock + 1
     if command == PRE:
-        m[channel + H_CONFLICTS] += 1 - m[entry + E_COUNTED]
         m[channel + H_PRECHARGES] += 1
-        m[entry + E_COUNTED] = 1
+        if entry != 0:  # else for a refresh
+            m[channel + H_CONFLICTS] += 1 - m[entry + E_COUNTED]
+            m[entry + E_COUNTED] = 1
     elif command == ACT:
         m[channel + H_MISSES] += 1 - m[entry + E_COUNTED]
         m[channel + H_ACTIVATES] += 1
         m[entry + E_COUNTED] = 1
         m[channel + H_BUS] = clock + m[C_ACT_CLOCKS]
-        unlink(m, channel, place, entry)
-        m[place + B_OPENED] = entry
-        enlist(m, place, OPENED, entry)
+        if m[C_BANK_QUEUES]:
+            m[place + B_ACCESSES] = 0
+        else:
+            unlink(m, channel, place, entry)
+            m[place + B_OPENED] = entry
+            enlist(m, place, OPENED, entry)
     elif command == PREA:
         m[channel + H_PRECHARGE_ALLS] += 1
     else:
@@ -267,14 +298,14 @@ def _perform(m: Words, t: Table, channel: Word, clock: Word) -> Word:
     if command >= RD:
         command = _serve(m, t, channel, clock)
         column_issue(m, command, place, clock)
-        if command >= RDA:
+        if command >= RDA and m[C_BANK_QUEUES] == 0:
             rescan(m, place)
     else:
         _before_row(m, channel, clock)
         row_issue(m, command, place, clock, m[(m[channel + H_ENTRY] & INDEX) + E_ROW])
-        if command <= ACT:
+        if m[C_BANK_QUEUES] == 0 and command <= ACT:
             rescan(m, place)
-        else:
+        elif command == PREA:
             bank = m[place + R_BANK0]
             for _ in range(m[place + R_BANKS]):
                 rescan(m, bank)
@@ -345,11 +376,18 @@ def run(m: Words, t: Table, log: Table, limit: Word, first_done: Word, until_idl
                 m[channel + H_REFRESH_AT] += m[C_REFI]
                 m[channel + H_REFRESH_WAITS] += m[C_RANKS]
             later = m[channel + H_REFRESH_AT]
+            if m[C_BANK_QUEUES] and move_to_bank(m, channel):
+                later = clock + 1
             # the column bus first, then the row bus; a single bus is both in one pass
             buses = COLUMN_BUS if dual else COLUMN_BUS + ROW_BUS
+            first = NONE - 1
             while buses <= COLUMN_BUS + ROW_BUS:
-                _direct(m, channel)
-                found = _choose(m, channel, clock, buses)
+                if m[C_BANK_QUEUES]:
+                    found = _next_of_banks(m, channel, clock, first)
+                    first = m[channel + H_COMMAND]
+                else:
+                    _direct(m, channel)
+                    found = _choose(m, channel, clock, buses)
                 if found < 0:
                     command = _perform(m, t, channel, clock)
                     if log.shape[0] > 0:
@@ -357,6 +395,8 @@ def run(m: Words, t: Table, log: Table, limit: Word, first_done: Word, until_idl
                     later = clock + 1
                 else:
                     later = min(later, found)
+                elif m[C_BANK_QUEUES]:
+                    break
                 buses = ROW_BUS if buses == COLUMN_BUS else 4
             m[channel + H_NEXT] = later
         m[M_CLOCK] = clock

@@ -59,6 +59,7 @@ C_REFI = 35
 C_RTW = 36
 C_CS = 37
 C_PPD = 38
+C_BANK_QUEUES = 39  # 0, or the depth of the command queue of each bank
 
 # --- header: global state ---
 M_CLOCK = 40  # everything up to here has happened
@@ -77,6 +78,8 @@ M_PROFILE = 52
 M_BANK0 = 53
 
 # --- header: address map ---
+C_ROW_CAP = 54  # with bank queues: a row with so many accesses may be closed although more wait for it
+C_DRAIN_IDLE = 55  # with bank queues: more writes than this are drained when all of them are empty
 MAP_XORS = 56
 MAP_PARTS = 57
 MAP_XOR = 60  # (source bit, target bit, mask) each
@@ -121,7 +124,10 @@ H_AUTO_PRECHARGES = 35
 H_COMMAND = 36  # what the scheduler has chosen: a command,
 H_PLACE = 37  # its bank or rank,
 H_ENTRY = 38  # and the request that it serves
-CHANNEL_WORDS = 39
+H_WAITING = 39  # with bank queues: oldest read that has not reached its bank's; +1 write; +2 newest read; +3 write
+H_IN_BANKS = 43  # with bank queues: how many have
+H_TURN = 44  # with bank queues: number of the bank that issued last
+CHANNEL_WORDS = 45
 
 FILTER_SIZE = 128
 
@@ -166,13 +172,15 @@ B_RANK = 6
 B_CHANNEL = 7
 B_OPENED = 8  # the entry for which the row was opened and that has not been served yet
 B_HEAD = 9  # oldest queued read; +1 write
-B_TAIL = 11
+B_TAIL = 11  # newest; two words after B_HEAD, as `append` expects
 B_HIT = 13  # oldest to the open row
 B_MISS = 15  # oldest to another row
 B_PLACE = 17  # place in each of the seven lists, counted from 1, or 0
 B_INDEX = 24
 B_NEEDS = 25  # by reads, +1 by writes: on which of the lists it is, one bit each
-BANK_WORDS = 27
+B_DEPTH = 27  # with bank queues: entries in it, all in the list that otherwise holds reads
+B_ACCESSES = 28  # since the row was opened
+BANK_WORDS = 29
 
 # --- queue entry ---
 E_ROW = 0

@@ -13,14 +13,14 @@ import numpy as np
 from accelsim.base.kernels import kernel
 from accelsim.memory.dram_device import Word, Words, hold, part
 from accelsim.memory.dram_layout import (
-    BANK_WORDS, B_CHANNEL, B_HEAD, B_HIT, B_MISS, B_NEEDS, B_OPENED, B_PLACE, B_RANK, B_ROW, B_TAIL, CLOSES,
-    C_BURST_SHIFT, C_PORTS, C_POSTED, C_READ_QUEUE, E_ARRIVED, E_BANK, E_BURST, E_COUNTED, E_NEXT, E_PREVIOUS,
-    E_ROW, E_SEQUENCE, E_TRANSFER, E_WRITE, FILTER_SIZE, HITS, H_FILTER, H_FORWARDED, H_FREE, H_LAST_READ_DATA,
-    H_LATENCY, H_LATENCY_MAX, H_MERGED, H_NEXT, H_QUEUED, H_TAKEN, INDEX, MAP_PART, MAP_PARTS, MAP_XOR, MAP_XORS,
-    M_BANK0, M_CLOCK, M_DONE_HEAD, M_DONE_TAIL, M_FEED, M_PORT0, M_SEQUENCE, M_TAKE, M_TURN, M_WORK, NEVER, OPENS,
-    PORT_WORDS, P_HEAD, P_TAIL, R_BANKS, R_COUNT, R_LISTS, T_ARRIVES, T_BANK, T_BANK_ROW, T_BASE, T_BURST, T_DONE,
-    T_EARLIER, T_FOLLOWER, T_LAST, T_LATER, T_OPEN, T_PLANE, T_PLANES, T_PLANE_STRIDE, T_ROW, T_ROWS, T_ROW_BYTES,
-    T_ROW_STRIDE, T_WAITS, T_WRITE,
+    BANK_WORDS, B_CHANNEL, B_HEAD, B_HIT, B_MISS, B_NEEDS, B_OPENED, B_PLACE, B_RANK, B_ROW, CHANNEL_WORDS, CLOSES,
+    C_BANK_QUEUES, C_BURST_SHIFT, C_CHANNELS, C_PORTS, C_POSTED, C_READ_QUEUE, E_ARRIVED, E_BANK, E_BURST,
+    E_COUNTED, E_NEXT, E_PREVIOUS, E_ROW, E_SEQUENCE, E_TRANSFER, E_WRITE, FILTER_SIZE, HITS, H_FILTER, H_FORWARDED,
+    H_FREE, H_LAST_READ_DATA, H_LATENCY, H_LATENCY_MAX, H_MERGED, H_NEXT, H_QUEUED, H_TAKEN, H_WAITING, INDEX,
+    MAP_PART, MAP_PARTS, MAP_XOR, MAP_XORS, M_BANK0, M_CHANNEL0, M_CLOCK, M_DONE_HEAD, M_DONE_TAIL, M_FEED, M_PORT0,
+    M_SEQUENCE, M_TAKE, M_TURN, M_WORK, NEVER, OPENS, PORT_WORDS, P_HEAD, P_TAIL, R_BANKS, R_COUNT, R_LISTS,
+    T_ARRIVES, T_BANK, T_BANK_ROW, T_BASE, T_BURST, T_DONE, T_EARLIER, T_FOLLOWER, T_LAST, T_LATER, T_OPEN, T_PLANE,
+    T_PLANES, T_PLANE_STRIDE, T_ROW, T_ROWS, T_ROW_BYTES, T_ROW_STRIDE, T_WAITS, T_WRITE,
 )
 
 Table = Any  # a two-dimensional int64 array
@@ -94,21 +94,54 @@ def rescan(m: Words, bank: Word) -> None:
 
 
 @part
+def append(m: Words, head: Word, entry: Word) -> None:
+    """Put `entry` at the end of the queue whose first entry stands in `head` and whose last two words after it."""
+    head &= INDEX
+    entry &= INDEX
+    tail = m[head + 2] & INDEX
+    m[entry + E_NEXT] = 0
+    m[entry + E_PREVIOUS] = tail
+    m[head + 2] = entry
+    if tail != 0:
+        m[tail + E_NEXT] = entry
+    else:
+        m[head] = entry
+
+
+@part
+def remove(m: Words, head: Word, entry: Word) -> None:
+    """Take `entry` out of that queue."""
+    head &= INDEX
+    entry &= INDEX
+    before, after = m[entry + E_PREVIOUS] & INDEX, m[entry + E_NEXT] & INDEX
+    if before != 0:
+        m[before + E_NEXT] = after
+    else:
+        m[head] = after
+    if after != 0:
+        m[after + E_PREVIOUS] = before
+    else:
+        m[head + 2] = before
+
+
+@part
+def _find(m: Words, entry: Word, kind: Word, burst: Word) -> Word:
+    """The first entry for `burst` from `entry` on, or 0."""
+    entry &= INDEX
+    while entry != 0 and (m[entry + E_BURST] != burst or m[entry + E_WRITE] != kind):
+        entry = m[entry + E_NEXT] & INDEX
+    return entry
+
+
+@part
 def unlink(m: Words, channel: Word, bank: Word, entry: Word) -> None:
     """Take a queued entry out of its bank's queue."""
     channel &= INDEX
     bank &= INDEX
     entry &= INDEX
     kind = m[entry + E_WRITE] & 1
-    before, after = m[entry + E_PREVIOUS] & INDEX, m[entry + E_NEXT] & INDEX
-    if before != 0:
-        m[before + E_NEXT] = after
-    else:
-        m[bank + B_HEAD + kind] = after
-    if after != 0:
-        m[after + E_PREVIOUS] = before
-    else:
-        m[bank + B_TAIL + kind] = before
+    after = m[entry + E_NEXT] & INDEX
+    remove(m, bank + B_HEAD + kind, entry)
     m[channel + H_QUEUED + kind] -= 1
     hits = entry == m[bank + B_HIT + kind]
     if hits or entry == m[bank + B_MISS + kind]:
@@ -214,10 +247,11 @@ def _admit(m: Words, t: Table, i: Word) -> Word:
     opened = m[bank + B_OPENED] & INDEX
     for kind in range(1, -write, -1):  # writes; and reads, for a write
         if m[filter_slot(m, channel, kind, burst)] != 0:
-            entry = m[bank + B_HEAD + kind] & INDEX
-            while entry != 0 and m[entry + E_BURST] != burst:
-                entry = m[entry + E_NEXT] & INDEX
-            if entry != 0:
+            if m[C_BANK_QUEUES]:
+                found = _find(m, m[bank + B_HEAD], kind, burst) + _find(m, m[channel + H_WAITING + kind], kind, burst)
+            else:
+                found = _find(m, m[bank + B_HEAD + kind], kind, burst)
+            if found != 0:
                 return ANSWERED if kind == 1 else REFUSED
             if opened != 0 and m[opened + E_BURST] == burst and m[opened + E_WRITE] == kind and kind != write:
                 return ANSWERED if kind == 1 else REFUSED
@@ -249,25 +283,21 @@ def _enter(m: Words, t: Table, i: Word, clock: Word, how: Word) -> None:
     m[entry + E_ROW] = row
     m[entry + E_BURST] = t[i, T_BURST]
     m[entry + E_SEQUENCE] = m[M_SEQUENCE]
-    m[entry + E_NEXT] = 0
-    tail = m[bank + B_TAIL + write] & INDEX
-    m[entry + E_PREVIOUS] = tail
     m[entry + E_TRANSFER] = i if waits else -1
     m[entry + E_COUNTED] = 0
     m[entry + E_ARRIVED] = clock
     m[entry + E_WRITE] = write
     m[entry + E_BANK] = bank
-    m[bank + B_TAIL + write] = entry
-    if tail != 0:
-        m[tail + E_NEXT] = entry
-    else:
-        m[bank + B_HEAD + write] = entry
     m[channel + H_QUEUED + write] += 1
+    m[filter_slot(m, channel, write, t[i, T_BURST])] += 1
+    if m[C_BANK_QUEUES]:
+        append(m, channel + H_WAITING + write, entry)
+        return
+    append(m, bank + B_HEAD + write, entry)
     which = B_HIT if row == m[bank + B_ROW] else B_MISS
     if m[bank + which + write] == 0:
         m[bank + which + write] = entry
         classify(m, bank, write)
-    m[filter_slot(m, channel, write, t[i, T_BURST])] += 1
 
 
 @part
@@ -304,6 +334,11 @@ def take_bursts(m: Words, t: Table, clock: Word) -> None:
                 locate(m, t, i)
             else:
                 m[M_FEED] -= 1
+                if m[M_FEED] == 0:
+                    # channels may now drain what they would have kept for company
+                    for c in range(m[C_CHANNELS]):
+                        at = (m[M_CHANNEL0] + c * CHANNEL_WORDS + H_NEXT) & INDEX
+                        m[at] = min(m[at], clock + 1)
                 m[port + P_HEAD] = t[i, T_FOLLOWER]
                 if t[i, T_FOLLOWER] < 0:
                     m[port + P_TAIL] = -1

@@ -146,7 +146,16 @@ class DramConfig(Spec):
     rows: Count | None = None
     capacity_bytes: Count | None = pydantic.Field(default=None, description="refused if no address reaches it all")
     mapping: str | None = pydantic.Field(default=None, description="permutation such as row|bank|col|bankgroup|channel")
-    scheduler: Literal["frfcfs", "frfcfs_row_hit"] = "frfcfs_row_hit"
+    scheduler: Literal["frfcfs", "frfcfs_row_hit", "bank_queues"] = "frfcfs_row_hit"
+    bank_queue: Annotated[int, pydantic.Field(ge=1, le=4096)] = pydantic.Field(
+        default=8, description="commands that wait at each bank (scheduler bank_queues)"
+    )
+    row_cap: Annotated[int, pydantic.Field(ge=1, le=10**6)] = pydantic.Field(
+        default=4, description="accesses after which a row may be closed against those that still want it (bank_queues)"
+    )
+    drain_idle: Annotated[int, pydantic.Field(ge=0, le=4096)] = pydantic.Field(
+        default=8, description="more writes than this are drained when no command waits (bank_queues)"
+    )
     row_policy: Literal["open", "closed"] = "open"
     read_queue: Annotated[int, pydantic.Field(ge=1, le=4096)] = 32
     write_queue: Annotated[int, pydantic.Field(ge=1, le=4096)] = 32
@@ -321,6 +330,9 @@ def resolve(config: DramConfig, table: Table | None = None, where: str = "dram")
         drain_below=ceil_div(config.write_queue * config.drain_low_percent, 100),
         drain_cap=config.drain_cap,
         row_hit_first=config.scheduler == "frfcfs_row_hit",
+        bank_queue_depth=config.bank_queue if config.scheduler == "bank_queues" else 0,
+        row_cap=config.row_cap,
+        drain_idle=config.drain_idle,
         closed_rows=config.row_policy == "closed",
         dual_bus=table.command_bus.separate_row_and_column,
         activate_clocks=table.command_bus.activate_clocks,

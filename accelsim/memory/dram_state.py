@@ -66,6 +66,9 @@ class DramParameters:
     drain_below: int = 7
     drain_cap: int = 64
     row_hit_first: bool = True
+    bank_queue_depth: int = 0
+    row_cap: int = 4
+    drain_idle: int = 8
     closed_rows: bool = False
     dual_bus: bool = False
     activate_clocks: int = 1
@@ -117,6 +120,7 @@ def build_state(p: DramParameters) -> np.ndarray:
         first_bank = bank0 + c * banks * lay.BANK_WORDS
         first_entry = entry0 + c * entries * lay.ENTRY_WORDS
         due = t.tREFI if p.refresh else lay.NEVER
+        m[channel + lay.H_TURN] = 0
         m[channel + lay.H_INDEX] = c
         m[channel + lay.H_NEXT] = m[channel + lay.H_REFRESH_AT] = due
         m[channel + lay.H_REFRESH_RANK] = m[channel + lay.H_RANK0] = first_rank
@@ -157,7 +161,8 @@ def _fill_header(m: np.ndarray, p: DramParameters, t: DramTimings) -> None:
         lay.C_CCD_S: max(t.tBL, t.tCCD_S), lay.C_CCD_L: max(t.tBL, t.tCCD_L), lay.C_RRD_S: t.tRRD_S,
         lay.C_RRD_L: t.tRRD_L, lay.C_FAW: t.tFAW, lay.C_WR: t.tWR, lay.C_WTR_S: t.tWTR_S, lay.C_WTR_L: t.tWTR_L,
         lay.C_RTP: t.tRTP, lay.C_RFC: t.tRFC, lay.C_REFI: t.tREFI, lay.C_RTW: t.tRTW, lay.C_CS: t.tCS,
-        lay.C_PPD: t.tPPD,
+        lay.C_PPD: t.tPPD, lay.C_BANK_QUEUES: p.bank_queue_depth, lay.C_ROW_CAP: p.row_cap,
+        lay.C_DRAIN_IDLE: p.drain_idle,
     }
     for index, value in words.items():
         m[index] = int(value)

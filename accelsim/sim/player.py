@@ -119,7 +119,9 @@ class CorePlayer:
 
     def blocked(self) -> str:
         """Who waits for what, for the message of a deadlock."""
-        return "; ".join(f"{who} waits for {' '.join(map(str, why))}" for who, why in self._state.items() if who in self._wakes)
+        return "; ".join(
+            f"{who} waits for {' '.join(map(str, why))}" for who, why in self._state.items() if who in self._wakes
+        )
 
     # --- loader ---
 

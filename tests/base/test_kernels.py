@@ -12,7 +12,9 @@ import pytest
 from accelsim.base import kernels
 from accelsim.base.kernels import kernel, kernel_sources, source_hash
 
-needs_jit = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"), reason="about compiled code")
+needs_jit = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"), reason="about compiled code"
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -112,7 +114,11 @@ def test_without_a_writable_cache_kernels_still_run(tmp_path: Path) -> None:
     )
     script = tmp_path / "script.py"
     script.write_text(code)
-    out = python(f"exec(compile(open({str(script)!r}).read(), {str(script)!r}, 'exec'))", ROOT, ACCELSIM_CACHE_DIR=str(blocked / "x"))
+    out = python(
+        f"exec(compile(open({str(script)!r}).read(), {str(script)!r}, 'exec'))",
+        ROOT,
+        ACCELSIM_CACHE_DIR=str(blocked / "x"),
+    )
     assert out.endswith("5")
     assert "no cache directory can be written" in out
 
@@ -132,7 +138,9 @@ def test_every_kernel_says_how_to_warm_it_up_or_is_called_by_one_that_does() -> 
 
     package = Path(kernels.__file__).resolve().parents[1]
     for path in kernel_sources():
-        importlib.import_module(".".join(("accelsim", *path.relative_to(package).with_suffix("").parts)).removesuffix(".__init__"))
+        importlib.import_module(
+            ".".join(("accelsim", *path.relative_to(package).with_suffix("").parts)).removesuffix(".__init__")
+        )
     ours = [k for k in kernels.registered() if k.py_func.__module__.startswith("accelsim.")]
     assert len(ours) > 5
     reached = set()

@@ -34,7 +34,11 @@ def leaves(data: Any, prefix: str = "") -> list[str]:
     if isinstance(data, dict):
         return [x for k, v in data.items() for x in leaves(v, f"{prefix}.{k}" if prefix else str(k))]
     if isinstance(data, list) and data and isinstance(data[0], dict):
-        return [x for item in data for x in leaves({k: v for k, v in item.items() if k != "name"}, f"{prefix}.{item['name']}")]
+        return [
+            x
+            for item in data
+            for x in leaves({k: v for k, v in item.items() if k != "name"}, f"{prefix}.{item['name']}")
+        ]
     return [prefix]
 
 
@@ -65,7 +69,11 @@ def test_the_small_file_is_complete(tmp_path: Path) -> None:
         ("rows: 4", "rows: four", r"engine.rows: must be an integer, got 'four'"),
         ("rows: 4, ", "", r"small.yaml:5:\d+: engine: key 'rows' is required but missing"),
         ("dataflow: ws", "dataflow: wz", r"engine.dataflow: must be one of 'os', 'ws' or 'is', got 'wz'"),
-        ("dataflow: ws", "dataflow: os, overlap: double_buffered", r"does not exist for dataflow 'os'; choose one of serial"),
+        (
+            "dataflow: ws",
+            "dataflow: os, overlap: double_buffered",
+            r"does not exist for dataflow 'os'; choose one of serial",
+        ),
         ("kind: systolic", "kind: systolik", r"unknown engine 'systolik'; did you mean systolic"),
         ("clock_hz: 1e9", "clock_hz: fast", r"small.yaml:4:1: clock_hz: must be an integer, got 'fast'"),
         ("clock_hz: 1e9", "clock_hz: 1.5", r"clock_hz: must be an integer, got 1.5"),
@@ -118,7 +126,12 @@ def test_extends_merges_mappings_and_named_lists(tmp_path: Path) -> None:
 
 
 def test_overrides() -> None:
-    overrides = ["engine.rows=64", "buffers.weight_fifo.slots=8", "buffers[2].capacity_bytes=1e6", "mapping.prefetch=true"]
+    overrides = [
+        "engine.rows=64",
+        "buffers.weight_fifo.slots=8",
+        "buffers[2].capacity_bytes=1e6",
+        "mapping.prefetch=true",
+    ]
     arch = load_arch("tpu_v1", overrides)
     assert arch.data["engine"]["rows"] == 64
     assert arch.spec.buffers[1].slots == 8

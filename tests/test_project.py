@@ -1,0 +1,67 @@
+"""The project as a whole: style, types, import direction, and the kernels once more without the compiler."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def test_style() -> None:
+    done = run("flake8", "accelsim", "tests", "benchmarks")
+    assert done.returncode == 0, done.stdout
+
+
+def test_types(tmp_path: Path) -> None:
+    done = run("mypy", "--cache-dir", str(tmp_path))
+    assert done.returncode == 0, done.stdout
+
+
+def test_imports_go_down() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command; lint_imports_command()",
+            "--no-cache",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("folder", ["mapping", "dataflow", "engines"])
+def test_kernels_mean_the_same_without_the_compiler(folder: str) -> None:
+    """The suites that compare kernels with plain twins, as plain Python."""
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        pytest.skip("this run is already without the compiler")
+    done = run("pytest", "-q", "-p", "no:cacheprovider", f"tests/{folder}", NUMBA_DISABLE_JIT="1")
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_no_file_is_larger_than_it_needs_to_be() -> None:
+    """Code in pieces that can be read: no module over 600 lines."""
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in (ROOT / "accelsim").rglob("*.py")
+        if (count := len(path.read_text().splitlines())) > 600
+    }
+    assert not long
