@@ -43,7 +43,6 @@ def activity_figure(result: RunResult) -> Figure:
     _layers(panels, result, size)
     panels[-1].set_xlabel(f"time ({unit})")
     panels[-1].set_xlim(0, time[-1])
-    figure.align_ylabels(panels)
     _one_legend(figure, panels, result)
     return figure
 
@@ -65,8 +64,13 @@ def _buffer_panel(
     used = {what: steps.means(edges) / capacity * 100 for what, steps in inside.items()}
     top = float(_stack(axes, time, used).max(initial=0.0))
     axes.set_ylim(0, max(100.0, top * 1.02) if top > 20 else max(top * 1.3, 0.5))
-    axes.set_ylabel(f"{name.replace('_', ' ')}\n% of {human_bytes(capacity)}")
+    _label(axes, f"{name.replace('_', ' ')}\n% of {human_bytes(capacity)}")
     axes.grid(axis="y")
+
+
+def _label(axes: Axes, text: str) -> None:
+    """Upright labels of neighbouring panels would run into each other."""
+    axes.set_ylabel(text, rotation=0, ha="right", va="center", labelpad=4)
 
 
 def _dram_panel(axes: Axes, result: RunResult, time: NDArray[np.float64], edges: NDArray[np.float64]) -> None:
@@ -83,7 +87,7 @@ def _dram_panel(axes: Axes, result: RunResult, time: NDArray[np.float64], edges:
     axes.axhline(peak, color="black", linewidth=0.7, linestyle=(0, (4, 2)))
     axes.text(1.0, peak, f"peak {peak:.3g} ", transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=6)
     axes.set_ylim(0, peak * 1.25)
-    axes.set_ylabel("DRAM\nGB/s")
+    _label(axes, "DRAM\nGB/s")
     axes.grid(axis="y")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WIDE, HIGH = 2.57, 2.3
+"""Inches of the axes; what surrounds them takes the rest of the figure."""
 NAMED = 4
 """Most layers that are named: those that take the most cycles."""
 
@@ -79,41 +82,103 @@ def _roof_texts(axes: Axes, result: RunResult, low: float) -> None:
 def _slope(axes: Axes) -> float:
     """Angle of a line of slope 1 on the page, in degrees."""
     (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
-    wide, high = 2.55 / np.log10(x1 / x0), 2.1 / np.log10(y1 / y0)  # inches of a decade
+    wide, high = WIDE / np.log10(x1 / x0), HIGH / np.log10(y1 / y0)  # inches of a decade
     return float(np.degrees(np.arctan2(high, wide)))
 
 
 def _dots(axes: Axes, result: RunResult, layers: list[LayerResult], x: Any, y: Any) -> None:
-    area = np.array([4 + 220 * layer.cycles / result.cycles for layer in layers])
+    area = np.array([8 + 260 * layer.cycles / result.cycles for layer in layers])
     main = [max(ATTRIBUTION, key=lambda cause: layer.cycles_by_cause[cause]) for layer in layers]
     for cause in ATTRIBUTION:
         mine = np.array([m == cause for m in main], bool)
         if mine.any():
-            label = f"wait: {CAUSE_LABELS[cause]}" if cause in WAITS else CAUSE_LABELS[cause]
             axes.scatter(
-                x[mine], y[mine], area[mine], color=CAUSE_COLOURS[cause], edgecolors="white", linewidths=0.3,
-                alpha=0.85, zorder=4, label=f"most cycles: {label}",
+                x[mine],
+                y[mine],
+                area[mine],
+                color=CAUSE_COLOURS[cause],
+                edgecolors="white",
+                linewidths=0.3,
+                alpha=0.85,
+                zorder=4,
+                label=f"waiting for {CAUSE_LABELS[cause]}" if cause in WAITS else CAUSE_LABELS[cause],
             )
     if layers:
-        legend = axes.legend(loc="lower right", handletextpad=0.1, borderpad=0.2, labelspacing=0.25, fontsize=6)
+        legend = axes.legend(
+            loc="lower right",
+            title="most cycles go to",
+            title_fontsize=6,
+            alignment="left",
+            handletextpad=0.1,
+            borderpad=0.2,
+            labelspacing=0.25,
+            fontsize=6,
+        )
         for handle in legend.legend_handles:
             handle.set_sizes([16])  # type: ignore[union-attr]
 
 
+@dataclass
+class _Page:
+    """The axes in inches from their lower left corner, near enough to place names."""
+
+    axes: Axes
+
+    def at(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Inches of data points."""
+        (x0, x1), (y0, y1) = self.axes.get_xlim(), self.axes.get_ylim()
+        return np.log10(x / x0) / np.log10(x1 / x0) * WIDE, np.log10(y / y0) / np.log10(y1 / y0) * HIGH
+
+
 def _names(axes: Axes, result: RunResult, layers: list[LayerResult], x: Any, y: Any) -> None:
-    """Names beside the longest layers, one for dots that lie on each other."""
+    """Names beside the longest layers, one for dots that lie on each other, each where it covers least."""
+    if not layers:
+        return
+    page = _Page(axes)
+    px, py = page.at(x, y)
+    low, right = axes.get_xlim()
+    peak, bandwidth = result.peak_macs_per_cycle, result.dram_bytes_per_cycle
+    along = np.geomspace(low, right, 200)
+    roof_x, roof_y = page.at(along, np.minimum(along * bandwidth, peak))
+    full = [(WIDE - 1.1, 0.0, WIDE, 0.55)]  # the legend's corner
     start = len(common_prefix([layer.name for layer in layers]))
-    order = sorted(range(len(layers)), key=lambda i: (-layers[i].cycles, i))
-    taken: list[tuple[float, float]] = []
-    for i in order:
-        if len(taken) == NAMED:
+    named: list[tuple[float, float]] = []
+    for i in sorted(range(len(layers)), key=lambda i: (-layers[i].cycles, i)):
+        if len(named) == NAMED:
             break
-        place = float(np.log10(x[i])), float(np.log10(y[i]))
-        if any(abs(place[0] - a) < 0.6 and abs(place[1] - b) < 0.2 for a, b in taken):
+        if any(np.hypot(px[i] - a, py[i] - b) < 0.25 for a, b in named):
             continue
-        taken.append(place)
-        left = np.log10(axes.get_xlim()[1] / x[i]) < np.log10(axes.get_xlim()[1] / axes.get_xlim()[0]) * 0.35
-        axes.annotate(
-            shortened(layers[i].name[start:], 18), (x[i], y[i]), xytext=(-5 if left else 5, -1), textcoords="offset points",
-            ha="right" if left else "left", va="center", fontsize=5.5, zorder=5,
+        named.append((px[i], py[i]))
+        text = shortened(layers[i].name[start:] or layers[i].name, 20)
+        box = min(_boxes(px[i], py[i], len(text)), key=lambda b: _cost(b, px, py, roof_x, roof_y, full))
+        full.append(box)
+        axes.text(
+            box[0] / WIDE, (box[1] + box[3]) / 2 / HIGH, text, transform=axes.transAxes,
+            ha="left", va="center", fontsize=5.5, zorder=5,
         )
+
+
+def _boxes(x: float, y: float, letters: int) -> list[tuple[float, float, float, float]]:
+    """Places for a text around a point: (left, bottom, right, top)."""
+    wide, high, gap = 0.05 * letters, 0.09, 0.06
+    corners = [
+        (x + gap, y - high / 2),
+        (x - gap - wide, y - high / 2),
+        (x + gap, y - high - gap / 2),
+        (x - gap - wide, y + gap / 2),
+        (x - wide / 2, y - high - gap),
+        (x - wide / 2, y + gap),
+    ]
+    return [(left, bottom, left + wide, bottom + high) for left, bottom in corners]
+
+
+def _cost(
+    box: tuple[float, float, float, float], px: Any, py: Any, roof_x: Any, roof_y: Any, full: list[tuple[float, ...]]
+) -> float:
+    left, bottom, right, top = box
+    if left < 0 or bottom < 0 or right > WIDE or top > HIGH:
+        return 1000.0
+    covered = sum(left < r and right > a and bottom < t and top > b for a, b, r, t in full)
+    dots = ((px > left) & (px < right) & (py > bottom) & (py < top)).sum()
+    roof = ((roof_x > left) & (roof_x < right) & (roof_y > bottom) & (roof_y < top)).any()
+    return float(100 * covered + 2 * dots + 5 * roof)

@@ -49,7 +49,7 @@ CAUSE_COLOURS = {
 OPERAND_LABELS = {"filter": "weights", "ifmap": "ifmap", "psum": "psum", "ofmap": "ofmap", "resident": "kept maps"}
 OPERAND_COLOURS = {
     **{operand: CAUSE_COLOURS[operand] for operand in ("filter", "ifmap", "psum", "ofmap")},
-    "resident": GREY,
+    "resident": "#8C8C8C",
 }
 
 _COMPONENT_COLOURS = {
