@@ -16,6 +16,7 @@ from accelsim.base.spec import Spec, build
 from accelsim.base.yamlio import Document, KeyPath, Mark, dotted, parse_yaml, read_yaml
 from accelsim.engines.base import ENGINES, Engine
 from accelsim.mapping.problem import Mapping, Room
+from accelsim.memory.dram_spec import DramConfig
 
 
 def _whole(value: Any) -> Any:
@@ -57,7 +58,19 @@ class Dram(Spec):
     bandwidth_bytes_per_s: Whole = pydantic.Field(ge=1, description="bytes per second, both directions together")
     latency_ns: Whole = pydantic.Field(default=0, ge=0, le=10**6, description="from request to last byte, unloaded")
     burst_bytes: Whole = pydantic.Field(default=1, ge=1, le=4096, description="transfers move whole bursts")
-    fidelity: Literal["ideal", "bandwidth"] = pydantic.Field(default="bandwidth", description="how it is modelled")
+    fidelity: Literal["ideal", "bandwidth", "detailed"] = pydantic.Field(
+        default="bandwidth",
+        description="no time at all; a pipe of this bandwidth and latency; or banks, rows and a controller (`detail`)",
+    )
+    detail: DramConfig | None = pydantic.Field(
+        default=None, description="the detailed model: a table of accelsim/memory/standards and its controller"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _has_detail(self) -> Any:
+        if self.fidelity == "detailed" and self.detail is None:
+            raise ValueError("fidelity: detailed needs the key dram.detail, for example {standard: ddr4_2400}")
+        return self
 
 
 class Precision(Spec):

@@ -77,6 +77,10 @@ def build_memory(spec: ArchSpec) -> MemoryModel:
     """The DRAM model that the architecture asks for."""
     if spec.dram.fidelity == "ideal":
         return IdealMemory()
+    if spec.dram.fidelity == "detailed" and spec.dram.detail is not None:
+        from accelsim.memory.dram import Dram
+
+        return Dram.from_config(spec.dram.detail, spec.clock_hz, where="dram.detail")
     rate = spec.dram_bytes_per_cycle()
     return BandwidthDram(rate.numerator, rate.denominator, spec.dram_latency_cycles(), spec.dram.burst_bytes)
 
