@@ -7,6 +7,8 @@ from typing import Any
 from accelsim.base.errors import ConfigError
 from accelsim.base.spec import build
 from accelsim.base.yamlio import Document, KeyPath
+from accelsim.noc.burst import BurstNoc, IdealNoc
+from accelsim.noc.fabric import Fabric, RoutedFabric
 from accelsim.noc.graph import RouterGraph, check_connected, check_deadlock_free
 from accelsim.noc.model import TOPOLOGIES, Fidelity, NocModel
 from accelsim.noc.router import RouterSpec
@@ -26,7 +28,12 @@ def build_routed(graph: RouterGraph, spec: RouterSpec, fidelity: Fidelity, where
         from accelsim.noc.detailed import DetailedNoc
 
         return DetailedNoc(graph, spec, where)
-    raise ConfigError("later", where)
+    return build_fabric(RoutedFabric(graph, spec, where), fidelity, where)
+
+
+def build_fabric(fabric: Fabric, fidelity: Fidelity, where: str) -> NocModel:
+    """A network of wires; without routers its burst timing is exact, so that `detailed` means the same."""
+    return IdealNoc(fabric, where) if fidelity == "ideal" else BurstNoc(fabric, where)
 
 
 FIDELITIES = ("ideal", "bandwidth", "detailed")
@@ -54,6 +61,7 @@ def build_noc(document: Document, path: KeyPath = (), data: Any = None) -> NocMo
     kind = TOPOLOGIES.lookup(str(value["topology"]), document.where((*path, "topology")))
     fidelity = value.get("fidelity", "detailed")
     if fidelity not in FIDELITIES:
-        raise ConfigError(f"must be one of {', '.join(FIDELITIES)}, got {fidelity!r}", document.where((*path, "fidelity")))
-    spec = build(kind.Spec, document, path, rest)
+        what = f"must be one of {', '.join(FIDELITIES)}, got {fidelity!r}"
+        raise ConfigError(what, document.where((*path, "fidelity")))
+    spec = build(kind.spec, document, path, rest)
     return kind.build(spec, fidelity, document.where(path))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from accelsim.base.counts import ActionCounts
 from accelsim.noc import flit_state as fs
-from accelsim.noc.flit_kernel import queue_packets, run_flits
+from accelsim.noc.flit_events import queue_flow
+from accelsim.noc.flit_kernel import run_flits
 from accelsim.noc.graph import IntArray, RouterGraph
 from accelsim.noc.model import Message, NocStats, StagedNoc
 from accelsim.noc.plan import Flow, plan
@@ -37,110 +39,128 @@ class DetailedNoc(StagedNoc):
         super().__init__(graph.terminals, where)
         self.graph = graph
         self.spec = spec
-        self._state = fs.new_state(graph, spec, log_rows, where)
-        self._free_flows = list(range(len(self._state.flow)))[::-1]
-        self._free_messages = list(range(len(self._state.message)))[::-1]
-        self._ids: dict[int, tuple[int, list[int]]] = {}  # message slot -> (id, flows)
+        self.layout = fs.Layout(graph, spec, log_rows, where)
+        self.memory: IntArray = self.layout.memory
+        self._end = self.layout.end
+        self._free: dict[int, list[int]] = {}
+        self._ids: dict[int, tuple[int, list[int]]] = {}  # count of its open flows -> (message id, flows)
         self._trees: dict[tuple[int, tuple[int, ...]], int] = {}
-        self._adds = 0
+        self._added_flits = 0
+        self.logged_flows: dict[int, tuple[int, int]] = {}  # flow in the log -> (message id, number in its plan)
+
+    def _allocate(self, words: int) -> int:
+        """Address of a zeroed record; the memory grows when it must."""
+        free = self._free.setdefault(words, [])
+        if free:
+            at = free.pop()
+            self.memory[at : at + words] = 0
+            return at
+        at, self._end = self._end, self._end + words
+        if self._end > len(self.memory):
+            self.memory = np.concatenate([self.memory, np.zeros(max(words, len(self.memory)), np.int64)])
+        return at
 
     def _start(self, message: Message) -> None:
-        state = self._state
-        if state.par[fs.NOW] < message.now:  # idle until now: only credits can be under way
-            run_flits(state, message.now)
+        if self.memory[fs.NOW] < message.now:  # idle until now: only credits can be under way
+            run_flits(self.memory, message.now)
         flows = plan(message, self.graph, self.spec.multicast == "tree", self.spec.reduction == "tree")
-        slot = self._take(self._free_messages, "message")
-        rows = [self._take(self._free_flows, "flow") for _ in flows]
-        self._ids[slot] = (message.id, rows)
-        self._state.message[slot] = len(flows)
+        count = self._allocate(1)
+        rows = [self._allocate(fs.F_SIZE) for _ in flows]
+        self._ids[count] = (message.id, rows)
+        if self.memory[fs.LOG_ROWS]:
+            self.logged_flows.update((row, (message.id, n)) for n, row in enumerate(rows))
+        self.memory[count] = len(flows)
         for row, flow in zip(rows, flows, strict=True):
-            self._write_flow(row, flow, message, slot, rows)
-        table = self._state.flow
+            self._write_flow(row, flow, message, count)
         for row, flow in zip(rows, flows, strict=True):
             if flow.parent is not None:
                 self._adopt(rows[flow.parent], row)
         for row in rows:
-            if table[row, fs.F_CHILDREN] == 0:
-                queue_packets(self._state, row, int(table[row, fs.F_PACKETS]))
+            if self.memory[row + fs.F_CHILDREN] == 0:
+                self.memory[row + fs.F_SENDABLE] = self.memory[row + fs.F_PACKETS]
+                queue_flow(self.memory, row)
 
-    def _take(self, free: list[int], field: str) -> int:
-        """A free row of table `field`, which grows when there is none."""
-        if not free:
-            table: IntArray = getattr(self._state, field)
-            size = len(table)
-            self._state = self._state._replace(**{field: np.concatenate([table, np.zeros_like(table)])})
-            free.extend(range(2 * size - 1, size - 1, -1))
-        return free.pop()
-
-    def _write_flow(self, row: int, flow: Flow, message: Message, slot: int, rows: list[int]) -> None:
-        spec, entry = self.spec, self._state.flow[row]
-        tree = len(flow.targets) > 1
-        packets, size, last = spec.packets(message.n_bytes, spec.vc_buffer_flits if tree else 2**40)
-        entry[:] = 0
-        entry[fs.F_SOURCE] = flow.source
-        entry[fs.F_TARGET] = -1 - self._tree(flow.source, flow.targets) if tree else flow.targets[0]
-        entry[fs.F_MESSAGE] = slot
-        entry[fs.F_PACKETS], entry[fs.F_SIZE], entry[fs.F_LAST_SIZE] = packets, size, last
-        entry[fs.F_DELIVERIES] = packets * len(flow.targets)
-        entry[fs.F_VCS] = self._lane(message) if spec.ordered or message.kind == "reduction" else self._state.halves[0]
-        entry[fs.F_PARENT] = -1
-        entry[fs.F_CHILD] = entry[fs.F_SIBLING] = -1
+    def _write_flow(self, row: int, flow: Flow, message: Message, count: int) -> None:
+        spec, several = self.spec, len(flow.targets) > 1
+        packets, size, last = spec.packets(message.n_bytes, spec.vc_buffer_flits if several else None)
+        target = -self._tree(flow.source, flow.targets) if several else flow.targets[0]
+        m = self.memory
+        m[[row + fs.F_SOURCE, row + fs.F_TARGET]] = self.layout.terminal(flow.source), target
+        m[[row + fs.F_MESSAGE, row + fs.F_DELIVERIES]] = count, packets * len(flow.targets)
+        m[[row + fs.F_PACKETS, row + fs.F_PACKET_FLITS, row + fs.F_LAST_FLITS]] = packets, size, last
+        m[row + fs.F_VCS] = self._lane(message) if spec.ordered or message.kind == "reduction" else m[fs.ALL_VCS]
 
     def _lane(self, message: Message) -> int:
         """The one virtual channel (of each class) that a message keeps to."""
-        vcs, classes = self.spec.virtual_channels, 2 if int(self.graph.route.max()) >= 64 else 1
-        lane = message.id % (vcs // classes)
-        return sum(1 << lane + c * (vcs // classes) for c in range(classes))
+        each = self.spec.virtual_channels // self.graph.classes
+        return sum(1 << message.id % each + c * each for c in range(self.graph.classes))
 
     def _adopt(self, parent: int, child: int) -> None:
-        table = self._state.flow
-        table[child, fs.F_PARENT] = parent
-        table[child, fs.F_SIBLING] = table[parent, fs.F_CHILD]
-        table[parent, fs.F_CHILD] = child
-        table[parent, fs.F_CHILDREN] += 1
-        self._adds += int(table[child, fs.F_PACKETS] - 1) * int(table[child, fs.F_SIZE]) + int(
-            table[child, fs.F_LAST_SIZE]
-        )
+        m = self.memory
+        m[child + fs.F_PARENT] = parent
+        m[child + fs.F_SIBLING] = m[parent + fs.F_CHILD]
+        m[parent + fs.F_CHILD] = child
+        m[parent + fs.F_CHILDREN] += 1
+        whole = (m[child + fs.F_PACKETS] - 1) * m[child + fs.F_PACKET_FLITS]
+        self._added_flits += int(whole + m[child + fs.F_LAST_FLITS])
 
     def _tree(self, source: int, targets: tuple[int, ...]) -> int:
-        """Row of the multicast tree from `source` to `targets`; trees are kept."""
+        """Address of the multicast tree from `source` to `targets`; trees are kept."""
         key = (source, targets)
         if key not in self._trees:
-            row = len(self._trees)
-            if row >= len(self._state.trees):
-                grown = np.concatenate([self._state.trees, np.zeros_like(self._state.trees)])
-                self._state = self._state._replace(trees=grown)
-            self._state.trees[row] = self.graph.tree(source, targets)
-            self._trees[key] = row
+            at = self._allocate(self.graph.routers)
+            self.memory[at : at + self.graph.routers] = self.graph.tree(source, targets)
+            self._trees[key] = at
         return self._trees[key]
 
     def _run(self, limit: int) -> tuple[int, list[int]]:
-        count = run_flits(self._state, limit)
+        m = self.memory
+        count = run_flits(m, limit)
         ids = []
-        for slot in self._state.done[:count]:
-            message_id, rows = self._ids.pop(int(slot))
-            self._free_flows.extend(rows)
-            self._free_messages.append(int(slot))
+        for at in m[m[fs.AT_DONE] : m[fs.AT_DONE] + count].tolist():
+            message_id, rows = self._ids.pop(at)
+            if m[fs.LOG_ROWS] == 0:  # the log names flows, so they keep their addresses
+                self._free[fs.F_SIZE].extend(rows)
+                self._free[1].append(at)
             ids.append(message_id)
-        return int(self._state.par[fs.NOW]), ids
+        return int(m[fs.NOW]), ids
+
+    def _waiting_for(self) -> str:
+        m = self.memory
+        return f"; flits: {self.flits_inside()}, events pending: {m[fs.EVENTS]}, terminals sending: {m[fs.SOURCES]}"
+
+    def flits_inside(self) -> int:
+        """Flits in buffers of routers."""
+        at = self.layout.vcs + self.layout.v_size * np.arange(
+            self.graph.routers * self.graph.ports * self.spec.virtual_channels
+        )
+        return int((self.memory[at + fs.V_WROTE] - self.memory[at + fs.V_READ]).sum())
 
     def stats(self) -> NocStats:
         """See `NocModel.stats`."""
         stats = super().stats()
-        graph, out = self.graph, self._state.out
-        places = [link.source * graph.ports + link.source_port for link in graph.links]
-        ejects = graph.terminal_router * graph.ports + graph.terminal_port
-        stats.links = [(str(link.source), str(link.target)) for link in graph.links]
-        stats.links += [(str(r), f"t{k}") for k, r in enumerate(graph.terminal_router)]
-        stats.link_flits = np.concatenate([out[places, fs.FLITS], out[ejects, fs.FLITS]])
-        stats.link_period_cycles = np.concatenate([out[places, fs.PERIOD], out[ejects, fs.PERIOD]])
-        stats.flit_hops = int(out[places, fs.FLITS].sum())
-        stats.router_flits = int(out[:, fs.FLITS].sum())
+        graph, m = self.graph, self.memory
+        outs = [self.layout.output(link.source, link.source_port) for link in graph.links]
+        ends = zip(graph.terminal_router.tolist(), graph.terminal_port.tolist(), strict=True)
+        outs += [self.layout.output(r, p) for r, p in ends]
+        at = np.array(outs)
+        stats.links = graph.link_names()
+        stats.link_flits = m[at + fs.O_FLITS]
+        stats.link_period_cycles = m[at + fs.O_PERIOD]
+        stats.flit_hops = int(stats.link_flits[: len(graph.links)].sum())
+        stats.router_flits = int(stats.link_flits.sum())
         stats.place = graph.place
         return stats
 
+    def counts(self) -> ActionCounts:
+        """As `StagedNoc.counts`, and `noc.add`: flits added to others in reductions."""
+        result = super().counts()
+        result.add("noc", "add", self._added_flits)
+        return result
+
     def log(self) -> IntArray:
         """Rows (cycle, terminal, 1 if ejected, flow, is head, is tail, virtual channel), in no special order."""
-        rows = self._state.log[: min(self._state.par[fs.LOGGED], len(self._state.log))]
+        m = self.memory
+        rows = m[m[fs.AT_LOG] : m[fs.AT_LOG] + fs.LOG_SIZE * min(m[fs.LOGGED], m[fs.LOG_ROWS])].reshape(-1, fs.LOG_SIZE)
         flit = rows[:, 3]
-        return np.stack([rows[:, 0], rows[:, 1], rows[:, 2], flit >> 2, flit >> 1 & 1, flit & 1, rows[:, 4]], axis=1)
+        return np.stack([*rows.T[:3], flit >> 2, flit >> 1 & 1, flit & 1, rows[:, 4]], axis=1)

@@ -34,7 +34,7 @@ from accelsim.noc.router import MAX_VC_INPUTS, RouterSpec
     EJECT_CREDIT,  # cycles from ejection to the credit at the router
     ADDER,  # cycles
     WHEEL_MASK,  # slots of the event wheel - 1
-    WHEEL_ROOM,  # events of one kind in one slot
+    WHEEL_ROOM,  # words of a slot
     EVENTS,  # pending in the wheel
     ACTIVE,  # routers on the list
     SOURCES,  # terminals on the list
@@ -42,23 +42,27 @@ from accelsim.noc.router import MAX_VC_INPUTS, RouterSpec
     LOGGED,  # rows written (or dropped)
     LOG_ROWS,
     AT_CTZ,  # position of the only bit of a word, by the word modulo 67
+    AT_CLASSES,  # masks of the virtual channels of each class
     AT_ROUTE,
-    AT_WHEEL,
-    AT_HELD,  # events in each slot, by kind
+    AT_ARRIVE,  # areas of the event wheel: in each slot a count, then that many events
+    AT_CREDIT,
+    AT_BID,
+    AT_EJECT,
+    AT_SEND,
     AT_ACTIVE,
     AT_SOURCES,
     AT_DONE,
     AT_SCRATCH,
     AT_LOG,
     N_GLOBALS,
-) = range(32)
+) = range(36)
 #: Router: input virtual channels that bid for an output virtual channel, or for the switch.
 R_VC_BIDS, R_SW_BIDS, R_LISTED, R_INPUT, R_OUTPUT, R_ROUTE, R_NUMBER, R_SIZE = range(8)
 #: Input port: C record behind its virtual channel 0, round-robin pointers, V record 0.
 I_FEEDER, I_CREDIT_CYCLES, I_ACCEPT, I_TURN, I_VC, I_SIZE = range(6)
-#: Input virtual channel: flits ever written and read; flow and output (-1: several) of the packet at the
-#: front; outputs for which it wants, has, and could use a virtual channel. B records and the buffer follow.
-V_WROTE, V_READ, V_FLOW, V_OUT, V_PENDING, V_HELD, V_READY, V_ACCEPT, V_ROUTER, V_BIT, V_BRANCH = range(11)
+#: Input virtual channel: flits ever written and read; flow of the packet at the front, and whether it goes to
+#: several outputs; outputs on which it wants, has, and can use a virtual channel. B records, buffer follow.
+V_WROTE, V_READ, V_FLOW, V_COPIES, V_PENDING, V_HELD, V_READY, V_ACCEPT, V_ROUTER, V_BIT, V_BRANCH = range(11)
 #: Branch of an input virtual channel: virtual channel held on that output, flits read, channels allowed.
 B_VC, B_READ, B_ALLOWED, B_SIZE = range(4)
 #: Output port: V record 0 of the input it feeds, or minus the T record. C records follow.
@@ -88,8 +92,6 @@ T_INPUT, T_HEAD, T_TAIL, T_VC, T_LEFT, T_FREE, T_LAST, T_LISTED, T_NUMBER, T_OUT
     F_AHEAD,  # children with more than F_SUMMED there
     F_SIZE,
 ) = range(19)
-#: Kinds of events.
-E_ARRIVE, E_CREDIT, E_BID, E_EJECT, E_SEND, N_KINDS = range(6)
 LOG_SIZE = 5  # cycle, terminal, 1 if ejected, flit, virtual channel
 #: Areas of the scratch: bidders of each output; virtual channel by (input, output); grants to each input;
 #: virtual channels granted to each bidder.
@@ -116,12 +118,11 @@ class Layout:
         self.o_size = O_VC + C_SIZE * vcs
         self.t_size = T_OUTPUT + C_SIZE * vcs
         self.wheel = 1 << self._reach().bit_length()
-        room = max(graph.routers * ports * (vcs + 1), 2 * graph.terminals)
+        room = 1 + max(graph.routers * ports * (vcs + 1), 2 * graph.terminals)
         self._end = N_GLOBALS
         at_ctz = self._area(67)
-        at_route = self._area(3 + graph.route.size)
-        at_wheel = self._area(self.wheel * N_KINDS * room)
-        at_held = self._area(self.wheel * N_KINDS)
+        at_classes, at_route = self._area(3), self._area(graph.route.size)
+        wheels = [self._area(self.wheel * room) for _ in range(5)]
         at_active, at_sources, at_done = (self._area(n) for n in (graph.routers, graph.terminals, graph.terminals))
         at_scratch = self._area(S_AREAS * S_WIDTH)
         at_log = self._area(LOG_SIZE * log_rows)
@@ -137,13 +138,14 @@ class Layout:
         m[[TO_VC_BID, SPECULATIVE, ADDER]] = self._to_vc_bid, spec.speculative, spec.adder_cycles
         m[[INJECT, SOURCE_CREDIT, EJECT_CREDIT]] = self._inject, self._source_credit, self._eject_credit
         m[[WHEEL_MASK, WHEEL_ROOM, LOG_ROWS]] = self.wheel - 1, room, log_rows
-        m[[AT_CTZ, AT_ROUTE, AT_WHEEL, AT_HELD]] = at_ctz, at_route, at_wheel, at_held
+        m[[AT_CTZ, AT_CLASSES, AT_ROUTE]] = at_ctz, at_classes, at_route
+        m[[AT_ARRIVE, AT_CREDIT, AT_BID, AT_EJECT, AT_SEND]] = wheels
         m[[AT_ACTIVE, AT_SOURCES, AT_DONE, AT_SCRATCH, AT_LOG]] = at_active, at_sources, at_done, at_scratch, at_log
         for bit in range(63):
             m[at_ctz + (1 << bit) % 67] = bit
         half = (1 << vcs // 2) - 1
-        m[at_route : at_route + 3] = (1 << vcs) - 1, half, half << (vcs // 2)
-        m[at_route + 3 : at_route + 3 + graph.route.size] = graph.route.ravel()
+        m[at_classes : at_classes + 3] = (1 << vcs) - 1, half, half << (vcs // 2)
+        m[at_route : at_route + graph.route.size] = graph.route.ravel()
         self._write_records()
 
     def _area(self, words: int) -> int:
@@ -201,7 +203,7 @@ class Layout:
             m[router + R_INPUT] = self.inputs + I_SIZE * ports * r
             m[router + R_OUTPUT] = self.output(r, 0)
             m[router + R_NUMBER] = r
-            m[router + R_ROUTE] = m[AT_ROUTE] + 3 + r * graph.terminals
+            m[router + R_ROUTE] = m[AT_ROUTE] + r * graph.terminals
             for p in range(ports):
                 out, vc = self.output(r, p), self.input_vc(r, p)
                 m[out + O_FREE], m[out + O_PERIOD] = m[ALL_VCS], 1
@@ -212,8 +214,9 @@ class Layout:
                     m[vc + self.v_size * v + V_ROUTER] = router
                     m[vc + self.v_size * v + V_BIT] = 1 << (p * vcs + v)
         for link in graph.links:
-            self._connect(self.output(link.source, link.source_port), link.target, link.target_port, link.latency_cycles)
-            m[self.output(link.source, link.source_port) + O_PERIOD] = link.period_cycles
+            out = self.output(link.source, link.source_port)
+            self._connect(out, link.target, link.target_port, link.latency_cycles)
+            m[out + O_PERIOD] = link.period_cycles
         for k, (r, p) in enumerate(zip(graph.terminal_router.tolist(), graph.terminal_port.tolist(), strict=True)):
             self._write_terminal(k, r, p)
 

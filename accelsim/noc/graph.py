@@ -8,7 +8,7 @@ channels that may be used on it. Tables keep the models free of any knowledge of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,10 @@ class Link:
     target_port: int
     latency_cycles: int = 1
     period_cycles: int = 1
+
+    def shifted(self, by: int) -> Link:
+        """The same link between routers whose numbers are higher by `by`."""
+        return replace(self, source=self.source + by, target=self.target + by)
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,16 @@ class RouterGraph:
         """How many there are."""
         return len(self.terminal_router)
 
+    @property
+    def classes(self) -> int:
+        """Classes into which virtual channels are divided: 1 or 2."""
+        return 2 if int(self.route.max()) >= 64 else 1
+
+    def link_names(self) -> list[tuple[str, str]]:
+        """From where to where: the links, then the wires to the terminals (`tN`)."""
+        wires = [(str(r), f"t{k}") for k, r in enumerate(self.terminal_router.tolist())]
+        return [(str(link.source), str(link.target)) for link in self.links] + wires
+
     def out_port(self, router: int, terminal: int) -> int:
         """The output port towards `terminal`."""
         return int(self.route[router, terminal]) % 64
@@ -114,25 +128,26 @@ class RouterGraph:
         return len(self.path(source, target)) + 1
 
     def tree(self, source: int, targets: Iterable[int]) -> IntArray:
-        """The union of the ways to `targets`, for multicast, as one mask per router.
+        """The union of the ways to `targets`, for multicast, as one word per router.
 
         Returns
         -------
         int array, shape (routers,)
-            Bit o: output port o; bit 16 + o: only the upper half of its virtual channels; bit 32 + o:
-            only the lower half. A branch that serves destinations of both classes takes the upper
-            half, which is the class that comes first on any way (see `channel_dependencies`).
+            Bit o: a copy leaves through output o, on virtual channels of the class in bits 16 + 2 o and
+            17 + 2 o. A branch that serves destinations of both classes takes the upper half, which
+            comes first on any way.
         """
-        masks = np.zeros(self.routers, np.int64)
+        classes: dict[tuple[int, int], int] = {}
         for target in targets:
             router = int(self.terminal_router[source])
             for link in [*self.path(source, target), -1]:
                 port = self.out_port(router, target)
-                klass = self.vc_class(router, target)
-                masks[router] |= 1 << port | (1 << 16 + port if klass == HIGH else 1 << 32 + port if klass else 0)
+                classes[router, port] = max(classes.get((router, port), 0), self.vc_class(router, target))
                 router = self.links[link].target
-        low = masks >> 32 & 0xFFFF & ~(masks >> 16)
-        return (masks & 0xFFFFFFFF) | low << 32
+        words = np.zeros(self.routers, np.int64)
+        for (router, port), klass in classes.items():
+            words[router] |= 1 << port | klass << 16 + 2 * port
+        return words
 
 
 def check_connected(graph: RouterGraph, where: str | None = None) -> None:
@@ -174,9 +189,9 @@ Channel = tuple[int, int]
 def channel_dependencies(graph: RouterGraph) -> dict[Channel, set[Channel]]:
     """Which channels a packet may hold while it waits for which others, over all pairs of terminals.
 
-    A link without classes is one channel (any of its virtual channels may wait for any other's
-    turn); a link with classes is two. Multicast branches follow the same ways, with HIGH where any
-    of their destinations is HIGH, so that they add dependencies between successive links only.
+    A link without classes is one channel (any of its virtual channels may wait for any other's turn);
+    a link with classes is two. A multicast's copy for a LOW destination may travel as HIGH as long as
+    it shares the way with a copy that must; these dependencies are included.
     """
     edges: dict[Channel, set[Channel]] = {}
     for target in range(graph.terminals):
@@ -184,12 +199,14 @@ def channel_dependencies(graph: RouterGraph) -> dict[Channel, set[Channel]]:
             here = graph.link_at.get((router, graph.out_port(router, target)))
             if here is None:
                 continue
-            channel = (here, graph.vc_class(router, target))
             after = graph.links[here].target
-            follow = edges.setdefault(channel, set())
             there = graph.link_at.get((after, graph.out_port(after, target)))
+            follow = edges.setdefault((here, graph.vc_class(router, target)), set())
             if there is not None:
                 follow.add((there, graph.vc_class(after, target)))
+    for link, klass in sorted(edges):
+        if klass == LOW and (link, HIGH) in edges:
+            edges[link, HIGH] |= edges[link, LOW]
     return _spread_any(edges)
 
 

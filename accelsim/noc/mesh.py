@@ -7,10 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from pydantic import Field, model_validator
 
-from accelsim.base.spec import Spec
 from accelsim.noc.build import build_routed
 from accelsim.noc.graph import ANY, HIGH, LOW, IntArray, RouterGraph, grid_links, grid_places
-from accelsim.noc.model import TOPOLOGIES, Fidelity, NocModel
+from accelsim.noc.model import Fidelity, NocModel, topology
 from accelsim.noc.router import RouterSpec
 
 LOCAL = 4
@@ -22,14 +21,14 @@ class MeshSpec(RouterSpec):
 
     columns: int = Field(ge=1)
     rows: int = Field(ge=1)
-    link_cycles: int = Field(1, ge=1)
+    link_cycles: int = Field(default=1, ge=1)
 
 
 class RingSpec(RouterSpec):
     """`nodes` routers in a bidirectional ring, one terminal each."""
 
     nodes: int = Field(ge=2)
-    link_cycles: int = Field(1, ge=1)
+    link_cycles: int = Field(default=1, ge=1)
 
 
 class TorusSpec(MeshSpec):
@@ -98,42 +97,22 @@ def grid_graph(
     )
 
 
-@TOPOLOGIES.register("mesh")
-class Mesh:
+@topology("mesh", MeshSpec)
+def mesh(spec: MeshSpec, fidelity: Fidelity, where: str = "noc") -> NocModel:
     """A 2-D mesh."""
-
-    Spec = MeshSpec
-    wrap = False
-
-    def graph(self, spec: MeshSpec) -> RouterGraph:
-        """Its routers and routes."""
-        return grid_graph(spec.columns, spec.rows, self.wrap, lambda a, b: (spec.link_cycles, 1))
-
-    def build(self, spec: Spec, fidelity: Fidelity, where: str = "noc") -> NocModel:
-        """See `Topology.build`."""
-        assert isinstance(spec, MeshSpec)
-        return build_routed(self.graph(spec), spec, fidelity, where)
+    graph = grid_graph(spec.columns, spec.rows, False, lambda a, b: (spec.link_cycles, 1))
+    return build_routed(graph, spec, fidelity, where)
 
 
-@TOPOLOGIES.register("torus")
-class Torus(Mesh):
+@topology("torus", TorusSpec)
+def torus(spec: TorusSpec, fidelity: Fidelity, where: str = "noc") -> NocModel:
     """A 2-D torus."""
+    graph = grid_graph(spec.columns, spec.rows, True, lambda a, b: (spec.link_cycles, 1))
+    return build_routed(graph, spec, fidelity, where)
 
-    Spec = TorusSpec
-    wrap = True
 
-
-@TOPOLOGIES.register("ring")
-class Ring:
+@topology("ring", RingSpec)
+def ring(spec: RingSpec, fidelity: Fidelity, where: str = "noc") -> NocModel:
     """A bidirectional ring."""
-
-    Spec = RingSpec
-
-    def graph(self, spec: RingSpec) -> RouterGraph:
-        """Its routers and routes."""
-        return grid_graph(spec.nodes, 1, True, lambda a, b: (spec.link_cycles, 1), name="ring")
-
-    def build(self, spec: Spec, fidelity: Fidelity, where: str = "noc") -> NocModel:
-        """See `Topology.build`."""
-        assert isinstance(spec, RingSpec)
-        return build_routed(self.graph(spec), spec, fidelity, where)
+    graph = grid_graph(spec.nodes, 1, True, lambda a, b: (spec.link_cycles, 1), name="ring")
+    return build_routed(graph, spec, fidelity, where)

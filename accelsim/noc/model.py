@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,13 +164,18 @@ class StagedNoc:
             raise SimulationBug(f"{self.where}: message {message_id} comes at cycle {now}, it is {self._now} already")
         if message_id in self._open:
             raise SimulationBug(f"{self.where}: message {message_id} is under way already")
-        message = Message(now, message_id, *self._ends(src, dst, kind), n_bytes, kind or _kind(src, dst))
+        message = Message(now, message_id, *self._members(src, dst, kind), n_bytes, kind or _kind(src, dst))
         if n_bytes < 1:
             raise ConfigError(f"n_bytes of message {message_id} must be >= 1, got {n_bytes}", self.where)
         self._open[message_id] = message
         heapq.heappush(self._staged, message)
 
-    def _ends(self, src: Terminals, dst: Terminals, kind: Kind | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _withdraw(self, message_id: int) -> None:
+        """Take back a message just submitted."""
+        self._staged.remove(self._open.pop(message_id))
+        heapq.heapify(self._staged)
+
+    def _members(self, src: Terminals, dst: Terminals, kind: Kind | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
         ends = []
         for key, value in (("src", src), ("dst", dst)):
             members = (value,) if isinstance(value, int) else tuple(sorted(set(value)))
@@ -251,19 +256,27 @@ def _kind(src: Terminals, dst: Terminals) -> Kind:
     return "reduction"
 
 
-class Topology(Protocol):
-    """A kind of network: what a user may write about it, and how it is built."""
+@dataclass(frozen=True)
+class Topology:
+    """A kind of network: what a user may write about it, and how it is built.
 
-    Spec: type[Spec]
+    `build(spec, fidelity, where)` raises ConfigError where values contradict each other.
+    """
 
-    def build(self, spec: Spec, fidelity: Fidelity, where: str) -> NocModel:
-        """A fresh network.
-
-        Raises
-        ------
-        ConfigError
-            Where values contradict each other.
-        """
+    spec: type[Spec]
+    build: Callable[[Any, Fidelity, str], NocModel]
 
 
 TOPOLOGIES: Registry[Topology] = Registry("topology", "accelsim.noc")
+
+Build = TypeVar("Build", bound=Callable[..., NocModel])
+
+
+def topology(name: str, spec: type[Spec]) -> Callable[[Build], Build]:
+    """Decorator: register the decorated function (see `Topology.build`) as the topology `name`."""
+
+    def enter(build: Build) -> Build:
+        TOPOLOGIES.register(name)(Topology(spec, build))
+        return build
+
+    return enter

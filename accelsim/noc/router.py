@@ -18,9 +18,9 @@ class PacketSpec(Spec):
 
     flit_bytes: int = Field(ge=1)
     """Payload of a flit, which is what a link moves at a time."""
-    max_packet_flits: int = Field(8, ge=1)
+    max_packet_flits: int = Field(default=8, ge=1)
     """Longest packet, header included; longer messages are cut."""
-    header_flits: int = Field(0, ge=0)
+    header_flits: int = Field(default=0, ge=0)
     """Flits of each packet without payload."""
 
     @model_validator(mode="after")
@@ -31,13 +31,13 @@ class PacketSpec(Spec):
             )
         return self
 
-    def packets(self, n_bytes: int, limit_flits: int = 2**40) -> tuple[int, int, int]:
+    def packets(self, n_bytes: int, limit_flits: int | None = None) -> tuple[int, int, int]:
         """(packets, flits of all but the last, flits of the last) of a message of `n_bytes`.
 
         `limit_flits` may shorten packets below `max_packet_flits`.
         """
         payload = ceil_div(n_bytes, self.flit_bytes)
-        full = min(self.max_packet_flits, limit_flits)
+        full = min(self.max_packet_flits, limit_flits or self.max_packet_flits)
         room = full - self.header_flits
         count = ceil_div(payload, room)
         return count, full, payload - (count - 1) * room + self.header_flits
@@ -52,16 +52,16 @@ class RouterSpec(PacketSpec):
     pipelined: they decide in the first and act in the last.
     """
 
-    virtual_channels: int = Field(4, ge=1)
+    virtual_channels: int = Field(default=4, ge=1)
     """Per input port."""
-    buffer_flits: int = Field(32, ge=1)
+    buffer_flits: int = Field(default=32, ge=1)
     """Per input port, shared out evenly among its virtual channels."""
-    routing_cycles: int = Field(1, ge=0)
+    routing_cycles: int = Field(default=1, ge=0)
     """0: lookahead, the route comes with the flit."""
-    vc_allocation_cycles: int = Field(1, ge=1)
-    switch_allocation_cycles: int = Field(1, ge=1)
-    crossbar_cycles: int = Field(1, ge=1)
-    credit_cycles: int = Field(0, ge=0)
+    vc_allocation_cycles: int = Field(default=1, ge=1)
+    switch_allocation_cycles: int = Field(default=1, ge=1)
+    crossbar_cycles: int = Field(default=1, ge=1)
+    credit_cycles: int = Field(default=0, ge=0)
     """Processing of a credit, beyond the link's latency."""
     speculative: bool = False
     """Heads bid for the switch while they bid for a virtual channel."""
@@ -71,7 +71,7 @@ class RouterSpec(PacketSpec):
     """tree: routers copy flits where ways part; unicast: the source sends one copy per destination."""
     reduction: Literal["tree", "unicast"] = "tree"
     """tree: terminals on the way add what passes; unicast: every source sends to the destination."""
-    adder_cycles: int = Field(1, ge=0)
+    adder_cycles: int = Field(default=1, ge=0)
     """From the last operand's arrival to when the sum may leave, in a reduction tree."""
 
     @model_validator(mode="after")
@@ -83,7 +83,13 @@ class RouterSpec(PacketSpec):
             )
         if self.buffer_flits % self.virtual_channels:
             raise ValueError(
-                f"buffer_flits must be a multiple of virtual_channels ({self.virtual_channels}), got {self.buffer_flits}"
+                f"buffer_flits must be a multiple of virtual_channels ({self.virtual_channels}), "
+                f"got {self.buffer_flits}"
+            )
+        if self.multicast == "tree" and self.vc_buffer_flits <= self.header_flits:
+            raise ValueError(
+                f"buffer_flits / virtual_channels must be > header_flits ({self.header_flits}) with multicast trees, "
+                f"whose packets must fit into a buffer, got {self.vc_buffer_flits}"
             )
         return self
 

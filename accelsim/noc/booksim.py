@@ -1,0 +1,406 @@
+"""Drives the flit-level model as BookSim 2 drives its own networks, so that curves compare number by number.
+
+BookSim (Jiang et al., ISPASS 2013) creates packets by a Bernoulli test per node and cycle, warms up for
+three sample periods, samples until latency and throughput settle, and lets measured packets drain. Here
+are the same steps with the same random numbers (Knuth's lagged generators, The Art of Computer
+Programming, vol. 2, 3.6), so that both networks see the same packets in the same cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from accelsim.base.kernels import kernel
+from accelsim.noc import flit_state as fs
+from accelsim.noc.flit_events import queue_flow
+from accelsim.noc.flit_kernel import run_flits
+from accelsim.noc.flit_state import (
+    ACTIVE,
+    EVENTS,
+    F_DELIVERIES,
+    F_LAST_FLITS,
+    F_MESSAGE,
+    F_PACKET_FLITS,
+    F_PACKETS,
+    F_SENDABLE,
+    F_SIZE,
+    F_SOURCE,
+    F_TARGET,
+    F_VCS,
+    NOW,
+    SOURCES,
+    T_HEAD,
+)
+from accelsim.noc.graph import IntArray, RouterGraph
+from accelsim.noc.router import RouterSpec
+
+LONG_LAG, SHORT_LAG, BLOCK = 100, 37, 1009
+"""Of every `BLOCK` numbers the first `LONG_LAG` are used."""
+
+SAMPLE_CYCLES, WARMUP_SAMPLES, MAX_SAMPLES = 1000, 3, 10
+THRESHOLD = 0.05
+LATENCY_LIMIT = 500.0
+
+# of the driver's parameters
+(
+    MADE,  # packets so far
+    FIRST_FLOW,
+    FLITS,  # of a packet
+    RANDOM_TARGETS,
+    RECORDING,  # new packets count
+    DRAIN_TIME,  # if they are created before this
+    STOPPED,  # no new packets
+    DRAINED,  # nodes that have made all packets up to DRAIN_TIME
+    RECORDED,  # packets that count
+    DELIVERED,  # of these
+    NODES,
+    N_PAR,
+) = range(12)
+MANY = 2**40
+
+
+def knuth_state(seed: int, bits: int, adds: bool) -> list[int]:
+    """The generator's 100 words after seeding: integers modulo 2 ** bits.
+
+    The recurrence is x[n] = x[n - 100] - x[n - 37], or + with `adds` (the generator of fractions).
+    Seeding multiplies a start polynomial by powers of z, modulo the recurrence's polynomial.
+    """
+    modulus = 1 << bits
+    sign = 1 if adds else -1
+    word = (2 * (seed + 2)) if adds else (seed + 2) & (modulus - 2)
+    x = []
+    for _ in range(LONG_LAG):
+        x.append(word)
+        word *= 2
+        if word >= modulus:
+            word -= modulus - 2
+    x[1] += 1
+    rest, turns = seed & ((1 << 30) - 1), 69
+    while turns:
+        x = _square(x, sign, modulus)
+        if rest & 1:
+            x = [x[-1], *x[:-1]]
+            x[SHORT_LAG] = (x[SHORT_LAG] + sign * x[0]) % modulus
+        if rest:
+            rest >>= 1
+        else:
+            turns -= 1
+    x = x[SHORT_LAG:] + x[:SHORT_LAG]
+    for _ in range(10):
+        x = _after(x, 2 * LONG_LAG - 1, sign, modulus)
+    return x
+
+
+def _square(x: list[int], sign: int, modulus: int) -> list[int]:
+    wide = [0] * (2 * LONG_LAG - 1)
+    wide[::2] = x
+    for j in range(2 * LONG_LAG - 2, LONG_LAG - 1, -1):
+        for lag in (LONG_LAG - SHORT_LAG, LONG_LAG):
+            wide[j - lag] = (wide[j - lag] + sign * wide[j]) % modulus
+    return wide[:LONG_LAG]
+
+
+def _after(x: list[int], count: int, sign: int, modulus: int) -> list[int]:
+    """The state `count` numbers later."""
+    sequence = list(x)
+    for _ in range(count):
+        sequence.append((sequence[-LONG_LAG] + sign * sequence[-SHORT_LAG]) % modulus)
+    return sequence[-LONG_LAG:]
+
+
+def new_generator(seed: int, bits: int, adds: bool) -> IntArray:
+    """Modulus - 1, sign, position in the block, then the block and the numbers that continue it."""
+    state = np.zeros(3 + BLOCK + LONG_LAG, np.int64)
+    state[:3] = (1 << bits) - 1, 1 if adds else -1, LONG_LAG
+    state[3 + BLOCK :] = knuth_state(seed, bits, adds)
+    return state
+
+
+@kernel
+def draw(g: Any) -> Any:
+    """The generator's next number."""
+    if g[2] == LONG_LAG:
+        for j in range(LONG_LAG):
+            g[3 + j] = g[3 + BLOCK + j]
+        for j in range(3 + LONG_LAG, 3 + BLOCK + LONG_LAG):
+            g[j] = (g[j - LONG_LAG] + g[1] * g[j - SHORT_LAG]) & g[0]
+        g[2] = 0
+    g[2] += 1
+    return g[2 + g[2]]
+
+
+@kernel
+def make_packets(
+    m: Any, par: Any, probability: float, generators: Any, queue_time: Any, targets: Any, made: Any
+) -> None:
+    """Nodes with an empty source queue toss for each cycle up to now, until a packet comes of it."""
+    now = m[NOW]
+    for node in range(par[NODES]):
+        terminal = targets[1, node]
+        if m[terminal + T_HEAD]:
+            continue
+        while queue_time[node] <= now:
+            created = queue_time[node]
+            queue_time[node] += 1
+            if draw(generators[1]) / 4503599627370496.0 >= probability:
+                continue
+            target = draw(generators[0]) % par[NODES] if par[RANDOM_TARGETS] else targets[0, node]
+            draw(generators[0])  # for the choice of one out of one subnetwork
+            recorded = par[RECORDING] and created < par[DRAIN_TIME]
+            made[par[MADE], 0] = created
+            made[par[MADE], 1] = recorded
+            flow = par[FIRST_FLOW] + F_SIZE * par[MADE]
+            par[MADE] += 1
+            par[RECORDED] += recorded
+            m[flow + F_SOURCE] = terminal
+            m[flow + F_TARGET] = target
+            m[flow + F_MESSAGE] = par[FIRST_FLOW] - 2 + recorded
+            m[flow + F_PACKETS] = 1
+            m[flow + F_PACKET_FLITS] = par[FLITS]
+            m[flow + F_LAST_FLITS] = par[FLITS]
+            m[flow + F_SENDABLE] = 1
+            m[flow + F_DELIVERIES] = 1
+            m[flow + F_VCS] = -1
+            queue_flow(m, flow)
+            break
+        if par[RECORDING] and queue_time[node] > par[DRAIN_TIME] and targets[2, node] == 0:
+            targets[2, node] = 1
+            par[DRAINED] += 1
+
+
+@kernel
+def drive(
+    m: Any, par: Any, probability: float, generators: Any, queue_time: Any, targets: Any, made: Any, cycles: int
+) -> Any:
+    """Up to `cycles` cycles; fewer when all that is recorded has drained (or with STOPPED, when all is quiet)."""
+    for n in range(cycles):
+        if par[STOPPED]:
+            if m[EVENTS] + m[ACTIVE] + m[SOURCES] == 0:
+                return n
+        else:
+            if par[RECORDED] == par[DELIVERED] and par[DRAINED] == par[NODES]:
+                return n
+            make_packets(m, par, probability, generators, queue_time, targets, made)
+        # the last step has counted the arrivals of this cycle too: they matter one cycle later
+        par[DELIVERED] = MANY - m[par[FIRST_FLOW] - 1]
+        until = m[NOW] + 1
+        while m[NOW] < until:
+            run_flits(m, until)
+    return cycles
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One point of a latency-throughput curve, as BookSim defines it.
+
+    Latencies are in cycles, rates in flits per node and cycle.
+    `latency` counts from the packet's creation, `network_latency` from its head's injection; None where
+    nothing was measured. `stable` is False if the mean latency passed 500 cycles.
+    """
+
+    stable: bool
+    cycles: int
+    latency: float | None
+    latency_min: int | None
+    latency_max: int | None
+    network_latency: float | None
+    flit_latency: float | None
+    injected: float
+    accepted: float
+    accepted_min: float
+    accepted_max: float
+    hops: float | None
+
+
+class BookSim:
+    """A network under synthetic traffic, measured as BookSim measures.
+
+    Parameters
+    ----------
+    graph, spec : RouterGraph, RouterSpec
+        One terminal for each router.
+    packet_flits : int
+    rate : float
+        Offered flits per node and cycle.
+    targets : sequence of int, optional
+        Destination of each source; without it any node with equal chance, the source included.
+    """
+
+    def __init__(
+        self,
+        graph: RouterGraph,
+        spec: RouterSpec,
+        packet_flits: int,
+        rate: float,
+        targets: Sequence[int] | None = None,
+        seed: int = 42,
+    ) -> None:
+        nodes = graph.terminals
+        self.graph = graph
+        self.flits = packet_flits
+        self.rate = rate
+        self.layout = fs.Layout(graph, spec, log_rows=2 * (SAMPLE_CYCLES + 8) * nodes)
+        self.memory = self.layout.memory
+        self.first = self.layout.end + 2
+        self.par = np.zeros(N_PAR, np.int64)
+        self.par[[FIRST_FLOW, FLITS, RANDOM_TARGETS, NODES]] = self.first, packet_flits, targets is None, nodes
+        self.par[DRAIN_TIME] = 2**62
+        self.memory[self.first - 2 : self.first] = MANY
+        self.generators = np.stack([new_generator(seed, 30, False), new_generator(seed, 52, True)])
+        self.queue_time = np.zeros(nodes, np.int64)
+        own = [self.layout.terminal(k) for k in range(nodes)]
+        self.targets = np.array([[0] * nodes if targets is None else list(targets), own, [0] * nodes], np.int64)
+        self.made = np.zeros((0, 2), np.int64)
+        self._rows: list[IntArray] = []
+
+    @property
+    def now(self) -> int:
+        """Cycles that have passed."""
+        return int(self.memory[fs.NOW])
+
+    def steps(self, cycles: int) -> int:
+        """Run; returns the cycles used (see `drive`)."""
+        used = 0
+        while used < cycles:
+            piece = min(cycles - used, SAMPLE_CYCLES)
+            self._make_room(piece)
+            ran = drive(
+                self.memory,
+                self.par,
+                self.rate / self.flits,
+                self.generators,
+                self.queue_time,
+                self.targets,
+                self.made,
+                piece,
+            )
+            used += ran
+            at, rows = self.memory[fs.AT_LOG], self.memory[fs.LOGGED]
+            self._rows.append(self.memory[at : at + fs.LOG_SIZE * rows].reshape(-1, fs.LOG_SIZE).copy())
+            self.memory[fs.LOGGED] = 0
+            if ran < piece:
+                break
+        return used
+
+    def _make_room(self, cycles: int) -> None:
+        made = int(self.par[MADE])
+        need = made + len(self.queue_time) * (cycles // self.flits + 2)
+        if need > len(self.made):
+            size = max(need, 2 * len(self.made))
+            self.made = np.concatenate([self.made, np.zeros((size - len(self.made), 2), np.int64)])
+            words = self.first + fs.F_SIZE * size - len(self.memory)
+            self.memory = np.concatenate([self.memory, np.zeros(max(0, words), np.int64)])
+
+    def events(self) -> tuple[IntArray, IntArray]:
+        """Injected and ejected flits so far: rows (cycle, terminal, packet, is head, is tail)."""
+        rows = np.concatenate([*self._rows, np.zeros((0, fs.LOG_SIZE), np.int64)])
+        packet = ((rows[:, 3] >> 2) - self.first) // fs.F_SIZE
+        table = np.stack([rows[:, 0], rows[:, 1], packet, rows[:, 3] >> 1 & 1, rows[:, 3] & 1], axis=1)
+        return table[rows[:, 2] == 0], table[rows[:, 2] == 1]
+
+    def measure(self, latency: bool = True) -> Curve:
+        """The whole procedure; without `latency` only throughput has to settle, and nothing drains."""
+        reset, previous, settled, warm, clear = 0, (0.0, 0.0), 0, False, False
+        warm_until = 2**62
+        for sample in range(MAX_SAMPLES):
+            if clear or (not warm and sample % 2 == 0):
+                reset, clear = self.now, False
+            self.steps(SAMPLE_CYCLES)
+            mean, accepted, waiting = self._sample(reset, warm_until)
+            if latency and waiting > LATENCY_LIMIT:
+                return self._curve(reset, warm_until, self.now, stable=False)
+            change = abs(mean - previous[0]) / mean, abs(accepted - previous[1]) / accepted
+            previous = mean, accepted
+            if not warm and sample + 1 >= WARMUP_SAMPLES:
+                warm = clear = True
+                warm_until = self.now
+                self.par[RECORDING] = 1
+            elif warm:
+                settled = settled + 1 if change[1] <= THRESHOLD and (not latency or change[0] <= THRESHOLD) else 0
+                if settled == 3:
+                    break
+        return self._drain(reset, warm_until, latency)
+
+    def _drain(self, reset: int, warm_until: int, latency: bool) -> Curve:
+        end = int(self.now)
+        self.par[DRAIN_TIME] = end
+        while latency and self.steps(SAMPLE_CYCLES) == SAMPLE_CYCLES:
+            if self._sample(reset, warm_until)[2] > LATENCY_LIMIT:
+                return self._curve(reset, warm_until, end, stable=False)
+        self.par[STOPPED] = 1
+        while self.steps(SAMPLE_CYCLES) == SAMPLE_CYCLES:
+            pass
+        return self._curve(reset, warm_until, end, stable=True)
+
+    def _sample(self, reset: int, warm_until: int) -> tuple[float, float, float]:
+        """(mean packet latency, accepted rate, mean latency with the ages of flits that still wait)."""
+        _, ejected = self.events()
+        now = self.now
+        tails = self._counted(ejected, reset, warm_until)
+        spans = tails[:, 0] - self.made[tails[:, 2], 0]
+        flits = int(np.sum((ejected[:, 0] >= reset) & (ejected[:, 0] < now)))
+        left = np.full(int(self.par[MADE]), self.flits)
+        np.subtract.at(left, ejected[ejected[:, 0] < now, 2], 1)
+        ages = (now - self.made[: len(left), 0]) * left
+        total = len(spans) + int(left.sum())
+        mean = float(spans.mean()) if len(spans) else float("nan")
+        return mean, flits / (now - reset) / len(self.queue_time), float(spans.sum() + ages.sum()) / max(1, total)
+
+    def _counted(self, ejected: IntArray, reset: int, warm_until: int) -> IntArray:
+        """Tails whose packets enter the statistics: all while warming up, then the recorded ones."""
+        tails = ejected[(ejected[:, 4] == 1) & (ejected[:, 0] >= reset) & (ejected[:, 0] < self.now)]
+        return tails[(tails[:, 0] < warm_until) | (self.made[tails[:, 2], 1] == 1)]
+
+    def _curve(self, reset: int, warm_until: int, end: int, stable: bool) -> Curve:
+        injected, ejected = self.events()
+        tails = self._counted(ejected, reset, warm_until)
+        packets = int(self.par[MADE])
+        head_in = np.zeros(packets, np.int64)
+        head_in[injected[injected[:, 3] == 1, 2]] = injected[injected[:, 3] == 1, 0]
+        flit_spans = self._flit_spans(injected, ejected)[(ejected[:, 0] >= reset) & (ejected[:, 0] < self.now)]
+        nodes, span = len(self.queue_time), end - reset
+        window = (ejected[:, 0] >= reset) & (ejected[:, 0] < end)
+        per_node = np.bincount(ejected[window, 1], minlength=nodes) / span
+        sent = int(np.sum((injected[:, 0] >= reset) & (injected[:, 0] < end)))
+        spans = tails[:, 0] - self.made[tails[:, 2], 0]
+        hops = self._hops(tails[:, 2])
+        some = len(tails) > 0
+        return Curve(
+            stable=stable,
+            cycles=self.now,
+            latency=float(spans.mean()) if some else None,
+            latency_min=int(spans.min()) if some else None,
+            latency_max=int(spans.max()) if some else None,
+            network_latency=float((tails[:, 0] - head_in[tails[:, 2]]).mean()) if some else None,
+            flit_latency=float(flit_spans.mean()) if len(flit_spans) else None,
+            injected=sent / span / nodes,
+            accepted=float(per_node.mean()),
+            accepted_min=float(per_node.min()),
+            accepted_max=float(per_node.max()),
+            hops=float(hops.mean()) if some else None,
+        )
+
+    @staticmethod
+    def _flit_spans(injected: IntArray, ejected: IntArray) -> IntArray:
+        """From injection to ejection, for every ejected flit; the n-th flit of a packet is also ejected n-th."""
+        born = injected[np.lexsort((injected[:, 0], injected[:, 2]))]
+        order = np.lexsort((ejected[:, 0], ejected[:, 2]))
+        gone = ejected[order]
+        number = np.arange(len(gone)) - np.searchsorted(gone[:, 2], gone[:, 2])
+        spans = np.zeros(len(ejected), np.int64)
+        spans[order] = gone[:, 0] - born[np.searchsorted(born[:, 2], gone[:, 2]) + number, 0]
+        return spans
+
+    def _hops(self, packets: IntArray) -> IntArray:
+        """Routers on each packet's way."""
+        at = self.first + fs.F_SIZE * packets
+        source = (self.memory[at + F_SOURCE] - self.layout.terminals) // self.layout.t_size
+        table = np.array(
+            [[self.graph.hops(a, b) for b in range(self.graph.terminals)] for a in range(self.graph.terminals)]
+        )
+        found: IntArray = table[source, self.memory[at + F_TARGET]]
+        return found

@@ -1,0 +1,200 @@
+"""The burst model: exact serialization on every wire, nothing else in the way.
+
+A message is a burst of flits. A wire serves bursts one after the other, in the order in which their
+first flits reach it (ties: by message id, then by stage); it takes a burst's flits as they come, one
+per period, and heads of packets `head_cycles` after they have come. Between wires there is room for
+everything. Flit k then leaves at the maximum over j <= k of (arrival of j) + (k - j) * period. Arrivals
+are maxima of linear sequences, so that the maximum lies at an end: four flits tell all, the first,
+the last of the first packet, the head of the last packet, and the last.
+
+For networks without routers this is their exact timing; for routed ones it is the fidelity
+`bandwidth`: hop latency and bandwidth of every link, but no virtual channels and no full buffers.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+
+from accelsim.base.counts import ActionCounts
+from accelsim.base.errors import SimulationBug
+from accelsim.noc.fabric import Fabric, Stage
+from accelsim.noc.model import Completion, Kind, Message, NocStats, StagedNoc, Terminals
+
+
+class _Burst:
+    """A message under way."""
+
+    __slots__ = ("arrivals", "deliveries", "end", "flits", "followers", "last_packet", "packet", "stages", "waiting")
+
+    def __init__(self, stages: list[Stage], followers: list[list[int]], flits: tuple[int, int, int]) -> None:
+        self.stages = stages
+        self.followers = followers
+        self.flits, self.packet, self.last_packet = flits
+        # when the first flit, the last of the first packet, the last head and the last flit reach each stage
+        self.arrivals = [[0, 0, 0, 0] for _ in stages]
+        self.waiting = [len(stage.after) for stage in stages]
+        self.deliveries = sum(stage.delivers for stage in stages)
+        self.end = 0
+
+
+class BurstNoc(StagedNoc):
+    """Any fabric, with the timing of the module's text.
+
+    Parameters
+    ----------
+    fabric : Fabric
+    where : str
+        Name in error messages.
+    """
+
+    def __init__(self, fabric: Fabric, where: str = "noc") -> None:
+        super().__init__(fabric.terminals, where)
+        self.fabric = fabric
+        self._free_at = [0] * len(fabric.wires)
+        self._flits = [0] * len(fabric.wires)
+        self._events: list[tuple[int, int, int]] = []  # (arrival of the first flit, message id, stage)
+        self._bursts: dict[int, _Burst] = {}
+        self._ends: list[Completion] = []
+        self._plans: dict[tuple[tuple[int, ...], tuple[int, ...], Kind], tuple[list[Stage], list[list[int]]]] = {}
+        self._added = 0
+
+    def _plan(self, message: Message) -> tuple[list[Stage], list[list[int]]]:
+        key = (message.sources, message.targets, message.kind)
+        if key not in self._plans:
+            stages = self.fabric.stages(message)
+            followers: list[list[int]] = [[] for _ in stages]
+            for n, stage in enumerate(stages):
+                for before in stage.after:
+                    followers[before].append(n)
+            self._plans[key] = stages, followers
+        return self._plans[key]
+
+    def submit(
+        self, now: int, message_id: int, src: Terminals, dst: Terminals, n_bytes: int, kind: Kind | None = None
+    ) -> None:
+        """See `NocModel.submit`; refuses messages for which the fabric has no way."""
+        super().submit(now, message_id, src, dst, n_bytes, kind)
+        try:
+            self._plan(self._open[message_id])
+        except Exception:
+            self._withdraw(message_id)
+            raise
+
+    def _start(self, message: Message) -> None:
+        burst = _Burst(*self._plan(message), self.fabric.flits(message))
+        self._bursts[message.id] = burst
+        self._count(burst)
+        for n, stage in enumerate(burst.stages):
+            if not stage.after:
+                burst.arrivals[n] = [message.now] * 4
+                heapq.heappush(self._events, (message.now, message.id, n))
+
+    def _count(self, burst: _Burst) -> None:
+        for stage in burst.stages:
+            self._flits[stage.wire] += burst.flits
+            self._added += stage.adds * burst.flits
+
+    def _run(self, limit: int) -> tuple[int, list[int]]:
+        events, ends = self._events, self._ends
+        while events and events[0][0] < limit and not (ends and ends[0][0] <= events[0][0]):
+            _, message_id, n = heapq.heappop(events)
+            self._pass(message_id, n)
+        if not ends or ends[0][0] > limit:
+            return limit, []
+        cycle, ids = ends[0][0], []
+        while ends and ends[0][0] == cycle:
+            ids.append(heapq.heappop(ends)[1])
+        return cycle, ids
+
+    def _pass(self, message_id: int, n: int) -> None:
+        """Stage n has its wire next: reserve the wire, and tell the followers."""
+        burst = self._bursts[message_id]
+        stage = burst.stages[n]
+        wire = self.fabric.wires[stage.wire]
+        first, mark, last_head, last = burst.arrivals[n]
+        period, head = wire.period_cycles, wire.head_cycles
+        start = max(first + head, self._free_at[stage.wire])
+        mark = max(start + (burst.packet - 1) * period, mark)
+        last_head = max(start + (burst.flits - burst.last_packet) * period, last_head + head)
+        last = max(start + (burst.flits - 1) * period, last_head + (burst.last_packet - 1) * period, last)
+        self._free_at[stage.wire] = last + period
+        reach = wire.latency_cycles
+        for follower in burst.followers[n]:
+            self._arrive(message_id, burst, follower, (start + reach, mark + reach, last_head + reach, last + reach))
+        if stage.delivers:
+            burst.end = max(burst.end, last + reach)
+            burst.deliveries -= 1
+            if burst.deliveries == 0:
+                del self._bursts[message_id]
+                heapq.heappush(self._ends, (burst.end, message_id))
+
+    def _arrive(self, message_id: int, burst: _Burst, n: int, times: tuple[int, int, int, int]) -> None:
+        stage, arrival = burst.stages[n], burst.arrivals[n]
+        if stage.whole_packets:  # the flits of a packet are there together
+            times = times[1], times[1], times[3], times[3]
+        for i, time in enumerate(times):
+            arrival[i] = max(arrival[i], time + stage.delay_cycles)
+        burst.waiting[n] -= 1
+        if burst.waiting[n] == 0:
+            heapq.heappush(self._events, (arrival[0], message_id, n))
+
+    def stats(self) -> NocStats:
+        """See `NocModel.stats`."""
+        stats = super().stats()
+        wires = self.fabric.wires
+        stats.links = [(wire.source, wire.target) for wire in wires]
+        stats.link_flits = np.array(self._flits, np.int64)
+        stats.link_period_cycles = np.array([wire.period_cycles for wire in wires], np.int64)
+        counts = self._action_flits()
+        stats.flit_hops, stats.router_flits = counts.get("link", 0), counts.get("router", 0)
+        stats.place = self.fabric.place
+        return stats
+
+    def _action_flits(self) -> dict[str, int]:
+        result: dict[str, int] = {}
+        for wire, flits in zip(self.fabric.wires, self._flits, strict=True):
+            for action in wire.actions:
+                result[action] = result.get(action, 0) + flits
+        return result
+
+    def counts(self) -> ActionCounts:
+        """Per action of the wires, the flits that took it; `noc.add`: flits added to others."""
+        result = ActionCounts()
+        for action, flits in self._action_flits().items():
+            result.add("noc", action, flits)
+        result.add("noc", "add", self._added)
+        return result
+
+
+class IdealNoc(BurstNoc):
+    """Messages take no time: complete in the cycle of submission. What they would move is still counted."""
+
+    def submit(
+        self, now: int, message_id: int, src: Terminals, dst: Terminals, n_bytes: int, kind: Kind | None = None
+    ) -> None:
+        """See `NocModel.submit`."""
+        super().submit(now, message_id, src, dst, n_bytes, kind)
+        message = self._open.pop(message_id)
+        self._staged.clear()
+        self._count(_Burst(*self._plan(message), self.fabric.flits(message)))
+        heapq.heappush(self._ends, (now, message_id))
+        self._now = now
+        self._stats.messages += 1
+        self._stats.bytes_delivered += n_bytes * len(message.targets)
+        self._last = max(self._last, now)
+
+    def advance(self, limit: int) -> Completion | None:
+        """See `NocModel.advance`."""
+        if self._ends and self._ends[0][0] <= limit:
+            return heapq.heappop(self._ends)
+        self._now = max(self._now, limit)
+        return None
+
+    def finish(self) -> int:
+        """See `NocModel.finish`."""
+        return self._last
+
+    def _run(self, limit: int) -> tuple[int, list[int]]:
+        raise SimulationBug("an ideal network has nothing to run")
