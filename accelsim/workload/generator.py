@@ -67,15 +67,15 @@ class GeneratorSpec(Spec):
     """
 
     algorithm: Literal["splitmix64"] = "splitmix64"
-    seed: int = pydantic.Field(0, ge=0, lt=2**63)
-    stream: str = pydantic.Field("", max_length=2000)
-    bits: int = pydantic.Field(8, ge=1, le=MAX_BITS)
+    seed: int = pydantic.Field(default=0, ge=0, lt=2**63)
+    stream: str = pydantic.Field(default="", max_length=2000)
+    bits: int = pydantic.Field(default=8, ge=1, le=MAX_BITS)
     signed: bool = True
-    density: float = pydantic.Field(1.0, ge=0, le=1)
+    density: float = pydantic.Field(default=1.0, ge=0, le=1)
     distribution: Literal["uniform", "laplace", "gaussian"] = "uniform"
-    std: float = pydantic.Field(0.125, ge=1e-6, le=16)
-    block: int = pydantic.Field(1, ge=1, le=2**40)
-    clustering: float = pydantic.Field(1.0, ge=0, le=1)
+    std: float = pydantic.Field(default=0.125, ge=1e-6, le=16)
+    block: int = pydantic.Field(default=1, ge=1, le=2**40)
+    clustering: float = pydantic.Field(default=1.0, ge=0, le=1)
 
     @pydantic.model_validator(mode="after")
     def _table_exists(self) -> GeneratorSpec:

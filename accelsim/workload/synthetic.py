@@ -20,6 +20,9 @@ from accelsim.workload.trace_format import OperandSpec, role_shapes
 Distribution = Literal["uniform", "laplace", "gaussian"]
 
 
+_CHOICES = ("bits", "density", "distribution", "std", "block", "clustering")
+
+
 class Settings(Spec):
     """What a described operand may be; `weight_*` for weights, `activation_*` for all else.
 
@@ -28,21 +31,21 @@ class Settings(Spec):
     Assumed: values of both kinds are Laplace-distributed (activations, if unsigned, its positive half).
     """
 
-    weight_bits: int = pydantic.Field(8, ge=1, le=MAX_BITS)
-    weight_density: float = pydantic.Field(1.0, ge=0, le=1)
+    weight_bits: int = pydantic.Field(default=8, ge=1, le=MAX_BITS)
+    weight_density: float = pydantic.Field(default=1.0, ge=0, le=1)
     weight_distribution: Distribution = "laplace"
     weight_std: float = 0.125
     weight_block: int = 1
     weight_clustering: float = 1.0
     weight_signed: bool = True
-    activation_bits: int = pydantic.Field(8, ge=1, le=MAX_BITS)
-    activation_density: float = pydantic.Field(1.0, ge=0, le=1)
+    activation_bits: int = pydantic.Field(default=8, ge=1, le=MAX_BITS)
+    activation_density: float = pydantic.Field(default=1.0, ge=0, le=1)
     activation_distribution: Distribution = "laplace"
     activation_std: float = 0.125
     activation_block: int = 1
     activation_clustering: float = 1.0
     activation_signed: bool | None = None
-    input_density: float | None = pydantic.Field(None, ge=0, le=1)
+    input_density: float | None = pydantic.Field(default=None, ge=0, le=1)
 
 
 def describe(
@@ -114,11 +117,9 @@ def _first_readers(network: Network) -> dict[str, str]:
     return found
 
 
-def _generator(
-    of: Settings, seed: int, stream: str, is_weight: bool, is_input: bool, signed: bool
-) -> GeneratorSpec:
+def _generator(of: Settings, seed: int, stream: str, is_weight: bool, is_input: bool, signed: bool) -> GeneratorSpec:
     kind = "weight" if is_weight else "activation"
-    chosen = {key: getattr(of, f"{kind}_{key}") for key in ("bits", "density", "distribution", "std", "block", "clustering")}
+    chosen = {key: getattr(of, f"{kind}_{key}") for key in _CHOICES}
     if is_input and of.input_density is not None:
         chosen["density"] = of.input_density
     given = of.weight_signed if is_weight else of.activation_signed

@@ -88,7 +88,8 @@ class Operand:
     def __repr__(self) -> str:
         kind = "generated" if self.generator else self.encoding
         sign = "float" if self.floating else "int" if self.signed else "uint"
-        return f"<Operand {self.layer}/{self.role}: {sign}{self.bits}{list(self.shape)} {kind}, density {self.density:.3f}>"
+        what = f"{sign}{self.bits}{list(self.shape)} {kind}, density {self.density:.3f}"
+        return f"<Operand {self.layer}/{self.role}: {what}>"
 
     @property
     def elements(self) -> int:
@@ -240,7 +241,12 @@ class Trace:
     """
 
     def __init__(
-        self, header: TraceHeader, network: Network, *, content_hash: str | None = None, container: Container | None = None
+        self,
+        header: TraceHeader,
+        network: Network,
+        *,
+        content_hash: str | None = None,
+        container: Container | None = None,
     ) -> None:
         self.network = network
         self.name = header.name

@@ -41,7 +41,7 @@ ROLES = {
     "bias": "what is added to each output channel, after folding a batch normalisation",
     "ifmap": "the first input",
     "ofmap": "the output as it is written back: after the batch normalisation and activation fused into the layer",
-    "state": "of a cell, what the recurrent weights meet: the state entering each time step, (N, T, directions * state)",
+    "state": "of a cell, what enters each time step and meets the recurrent weights: (N, T, directions * state)",
     "error": "training: the loss' derivative by the output, which flows back into the layer",
     "gradient": "training: the loss' derivative by the filter",
 }
@@ -74,8 +74,8 @@ class OperandSpec(Spec):
     shape: list[int]
     bits: int = pydantic.Field(ge=1, le=MAX_BITS)
     signed: bool
-    scale: float | None = pydantic.Field(1.0, gt=0)
-    zero_point: int | None = pydantic.Field(0, ge=-(2**31), lt=2**31)
+    scale: float | None = pydantic.Field(default=1.0, gt=0)
+    zero_point: int | None = pydantic.Field(default=0, ge=-(2**31), lt=2**31)
     encoding: str | None = None
     meta: dict[str, Any] = {}
     parts: dict[str, PartSpec] = {}
@@ -87,7 +87,7 @@ class TraceHeader(Spec):
     """Everything that a trace says."""
 
     name: str = pydantic.Field(min_length=1, max_length=500)
-    source: str = pydantic.Field("", max_length=100_000)
+    source: str = pydantic.Field(default="", max_length=100_000)
     recipe: list[Any] | None = None
     network: dict[str, Any]
     operands: list[OperandSpec]
@@ -297,14 +297,16 @@ def from_container(container: Container) -> Contents:
     """
     where, metadata = str(container.path), container.metadata
     if metadata.get("format") != FORMAT:
-        raise ConfigError(f"is no trace: metadata key 'format' must be {FORMAT!r}, got {metadata.get('format')!r:.60}", where)
+        found = repr(metadata.get("format"))
+        raise ConfigError(f"is no trace: metadata key 'format' must be {FORMAT!r}, got {found:.60}", where)
     _check_version(metadata, where)
     for key in ("content_hash", "trace"):
         if key not in metadata:
             raise ConfigError(f"metadata key {key!r} is required but missing", where)
     content_hash = hash_of_text(metadata["trace"])
     if content_hash != metadata["content_hash"]:
-        raise ConfigError("header does not have the hash that it states: the file is damaged or was tampered with", where)
+        what = "header does not have the hash that it states: the file is damaged or was tampered with"
+        raise ConfigError(what, where)
     data = parse_json(metadata["trace"], f"{where}: header")
     header = build(TraceHeader, Document(data, where))
     network = network_from_json(header.network, f"{where}: network")

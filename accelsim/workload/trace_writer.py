@@ -62,7 +62,7 @@ class TraceWriter:
         self.path = Path(path)
         self.network = network
         self._where = str(path)
-        self._about = {"name": name, "recipe": recipe, "source": source}
+        self._about: dict[str, Any] = {"name": name, "recipe": recipe, "source": source}
         self._operands: dict[tuple[str, str], OperandSpec] = {}
         self._spool = Spool(self.path)
         self._header([])  # name, recipe and source are wrong now rather than after hours of work
@@ -208,4 +208,3 @@ def _quantisation(shape: Dims, **given: Any) -> tuple[dict[str, Any], Payload]:
 
 def _located(error: ConfigError, where: str) -> ConfigError:
     return error if str(error).startswith(where) else ConfigError(str(error), where)
-

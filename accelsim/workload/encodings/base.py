@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from math import prod
 from typing import Any, ClassVar, TypeVar
 
@@ -161,7 +160,9 @@ class Encoding:
         payload, meta = self.pack(values, bits, signed, chosen)
         return Encoded(payload, meta.model_dump(), self.count_nonzeros(values, payload, meta))
 
-    def decode(self, payload: Mapping[str, NDArray[Any]], meta: Any, shape: Dims, bits: int, signed: bool) -> NDArray[Any]:
+    def decode(
+        self, payload: Mapping[str, NDArray[Any]], meta: Any, shape: Dims, bits: int, signed: bool
+    ) -> NDArray[Any]:
         """Decode a payload that may come from anywhere.
 
         Parameters
@@ -251,9 +252,7 @@ def check_shape(shape: Any) -> None:
         raise ConfigError(f"an operand must have at most {MAX_ELEMENTS} elements, got shape {list(shape)}")
 
 
-@lru_cache(maxsize=None)
-def _instance(kind: type[Encoding]) -> Encoding:
-    return kind()
+_INSTANCES: dict[type[Encoding], Encoding] = {}
 
 
 def encoding(name: str, where: str | None = None) -> Encoding:
@@ -264,7 +263,9 @@ def encoding(name: str, where: str | None = None) -> Encoding:
     ConfigError
         With the nearest known names.
     """
-    return _instance(ENCODINGS.lookup(name, where))
+    kind = ENCODINGS.lookup(name, where)
+    found = _INSTANCES.get(kind)
+    return found if found is not None else _INSTANCES.setdefault(kind, kind())
 
 
 def _spec(model: type[S], data: Any, where: str) -> S:
