@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accelsim.base.units import si
 from accelsim.report.files import atomic
 from accelsim.system.result import RunResult
 
@@ -88,7 +89,7 @@ def caption(result: RunResult, text: str) -> str:
 
 
 def legend_above(
-    figure: Figure, axes: Axes, title: str, *, room: int = 120, handles: Sequence[tuple[Any, str]] | None = None
+    figure: Figure, axes: Axes, title: str, *, room: int = 112, handles: Sequence[tuple[Any, str]] | None = None
 ) -> None:
     """The title, and under it the legend in as few rows as fit into `room` characters.
 
@@ -118,10 +119,18 @@ def legend_above(
 
 
 def _columns(labels: Sequence[str], room: int) -> int:
-    for columns in range(len(labels), 1, -1):
-        high = -(-len(labels) // columns)
-        # matplotlib fills columns from top to bottom
-        widest = [max(len(label) for label in labels[i : i + high]) for i in range(0, len(labels), high)]
-        if sum(widest) + 5 * len(widest) <= room:
+    """Columns of the fewest rows that fit; matplotlib fills column by column, the first ones with one more."""
+    count = len(labels)
+    for rows in range(1, count + 1):
+        columns = -(-count // rows)
+        high, more = divmod(count, columns)
+        starts = [i * high + min(i, more) for i in range(columns + 1)]
+        widest = [max(len(label) for label in labels[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
+        if sum(widest) + 5 * columns <= room:
             return columns
     return 1
+
+
+def prefixed(value: float, unit: str) -> str:
+    """`si` as axes write it: a real micro sign."""
+    return si(value, unit).replace(" u", " \N{MICRO SIGN}")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.base.units import human_bytes, si
+from accelsim.base.units import human_bytes
 from accelsim.report.activity import HELD, MOVED, Steps, dram_rates, held_bytes
-from accelsim.report.drawing import TEXT_WIDTH, caption, legend_above, new_figure
+from accelsim.report.drawing import TEXT_WIDTH, caption, legend_above, new_figure, prefixed
 from accelsim.report.figure_bars import group_names, name_groups
 from accelsim.report.parts import OPERAND_COLOURS, OPERAND_LABELS, buffers, common_prefix
 from accelsim.system.result import RunResult
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BINS = 420
 """Points across the page, each the exact mean over its time."""
 
-_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "\N{MICRO SIGN}s"), (1e-9, "ns"))
 
 
 def activity_figure(result: RunResult) -> Figure:
@@ -116,5 +116,5 @@ def _one_legend(figure: Figure, panels: Sequence[Axes], result: RunResult) -> No
             seen.setdefault(label, handle)
     order = [OPERAND_LABELS[what] for what in HELD if OPERAND_LABELS[what] in seen]
     moved = sum(layer.total_dram_bytes for layer in result.layers)
-    title = caption(result, f"{human_bytes(moved)} of DRAM traffic, {si(moved / result.seconds, 'B/s')} on average")
+    title = caption(result, f"{human_bytes(moved)} of DRAM traffic, {prefixed(moved / result.seconds, 'B/s')} on average")
     legend_above(figure, panels[0], title, handles=[(seen[label], label) for label in order])

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.base.units import si
-from accelsim.report.drawing import TEXT_WIDTH, caption, legend_above, new_figure
+from accelsim.report.drawing import TEXT_WIDTH, caption, legend_above, new_figure, prefixed
 from accelsim.report.parts import (
     CAUSE_COLOURS,
     CAUSE_LABELS,
@@ -57,7 +56,7 @@ def cycles_figure(result: RunResult) -> Figure:
     stack(axes, series)
     name_layers(axes, [layer.name for layer in result.layers])
     scale(axes, "cycles per layer", "")
-    legend_above(figure, axes, caption(result, f"{result.cycles:,} cycles, {si(result.seconds, 's')}"))
+    legend_above(figure, axes, caption(result, f"{result.cycles:,} cycles, {prefixed(result.seconds, 's')}"))
     return figure
 
 
@@ -77,7 +76,7 @@ def energy_figure(result: RunResult) -> Figure:
     stack(axes, series)
     name_layers(axes, [layer.name for layer in result.layers])
     scale(axes, "energy per layer", "J")
-    text = f"{si(result.energy_pj * 1e-12, 'J')}, {result.tops_per_watt:.3g} TOPS/W"
+    text = f"{prefixed(result.energy_pj * 1e-12, 'J')}, {result.tops_per_watt:.3g} TOPS/W"
     legend_above(figure, axes, caption(result, text))
     return figure
 
@@ -130,8 +129,10 @@ def name_layers(axes: Axes, names: Sequence[str]) -> None:
     start = len(common_prefix(names))
     names = [name[start:] or name for name in names]
     if count <= LABELLED:
-        axes.set_xticks(range(count), [shortened(name, 20) for name in names], rotation=90)
-        axes.tick_params(axis="x", length=0, pad=1, labelsize=6.5 if count <= 32 else 5.5)
+        texts = [shortened(name, 20) for name in names]
+        flat = max(len(text) for text in texts) * _CHARACTER_INCHES < _BARS_INCHES / count
+        axes.set_xticks(range(count), texts, rotation=0 if flat else 90)
+        axes.tick_params(axis="x", length=0, pad=2 if flat else 1, labelsize=6.5 if count <= 32 else 5.5)
         return
     groups = group_names(names)
     if not 2 <= len(groups) <= MOST_GROUPS:

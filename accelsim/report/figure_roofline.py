@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 WIDE, HIGH = 2.57, 2.3
 """Inches of the axes; what surrounds them takes the rest of the figure."""
+Box = tuple[float, float, float, float]
 NAMED = 4
 """Most layers that are named: those that take the most cycles."""
 
@@ -48,7 +49,7 @@ def roofline_figure(result: RunResult) -> Figure:
         axes.axvspan(high * 1.1, right, color="#F0F0F0", linewidth=0, zorder=0)
         axes.text(right, 0.02, "no DRAM\ntraffic ", transform=axes.get_xaxis_transform(), ha="right", va="bottom", fontsize=5.5)
     axes.plot([low, ridge, right], [low * bandwidth, peak, peak], color="black", zorder=3, label="_roof")
-    _roof_texts(axes, result, low)
+    _roof_texts(axes, result, x, reached)
     _dots(axes, result, layers, x, reached)
     _names(axes, result, layers, x, reached)
     axes.set_xlabel("MACs per byte of DRAM traffic")
@@ -67,16 +68,37 @@ def _tops(result: RunResult) -> tuple[Any, Any]:
     return (lambda macs: macs * factor), (lambda tops: tops / factor)
 
 
-def _roof_texts(axes: Axes, result: RunResult, low: float) -> None:
+def _roof_texts(axes: Axes, result: RunResult, x: Any, y: Any) -> None:
     peak, bandwidth = result.peak_macs_per_cycle, result.dram_bytes_per_cycle
     axes.text(0.98, peak * 1.1, f"{peak:,} MACs per cycle", transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=6)
     gigabytes = bandwidth * result.clock_hz / 1e9
-    bottom = axes.get_ylim()[0]
-    begin = max(low, bottom / bandwidth) * 1.3
+    x0, y0 = _Page(axes).at(*_quietest(axes, result, x, y))
     axes.text(
-        begin, begin * bandwidth * 1.25, f"{gigabytes:.3g} GB/s", rotation=_slope(axes), rotation_mode="anchor",
-        ha="left", va="bottom", fontsize=6,
+        (x0 - 0.03) / WIDE,
+        (y0 + 0.05) / HIGH,
+        f"{gigabytes:.3g} GB/s",
+        transform=axes.transAxes,
+        rotation=_slope(axes),
+        rotation_mode="anchor",
+        ha="center",
+        va="bottom",
+        fontsize=6,
     )
+
+
+def _quietest(axes: Axes, result: RunResult, x: Any, y: Any) -> tuple[float, float]:
+    """A place on the slope of the roof, far from dots and from its ends."""
+    peak, bandwidth = result.peak_macs_per_cycle, result.dram_bytes_per_cycle
+    page = _Page(axes)
+    low = max(axes.get_xlim()[0], axes.get_ylim()[0] / bandwidth)
+    along = np.geomspace(low, peak / bandwidth, 41)[8:-8]
+    px, py = page.at(along, along * bandwidth)
+    if not len(x):
+        return float(along[16]), float(along[16] * bandwidth)
+    dx, dy = page.at(x, y)
+    far = np.hypot(px[:, None] - dx[None, :], py[:, None] - dy[None, :]).min(axis=1)
+    best = int(np.argmax(np.minimum(far, 0.5)))
+    return float(along[best]), float(along[best] * bandwidth)
 
 
 def _slope(axes: Axes) -> float:
@@ -86,12 +108,17 @@ def _slope(axes: Axes) -> float:
     return float(np.degrees(np.arctan2(high, wide)))
 
 
+def _area(layer: LayerResult, result: RunResult) -> float:
+    """Square points of a layer's dot."""
+    return 8 + 260 * layer.cycles / result.cycles
+
+
 def _dots(axes: Axes, result: RunResult, layers: list[LayerResult], x: Any, y: Any) -> None:
-    area = np.array([8 + 260 * layer.cycles / result.cycles for layer in layers])
+    area = np.array([_area(layer, result) for layer in layers])
     main = [max(ATTRIBUTION, key=lambda cause: layer.cycles_by_cause[cause]) for layer in layers]
     for cause in ATTRIBUTION:
-        mine = np.array([m == cause for m in main], bool)
-        if mine.any():
+        mine = np.array([i for i in np.argsort(-area, kind="stable") if main[i] == cause], np.int64)
+        if len(mine):
             axes.scatter(
                 x[mine],
                 y[mine],
@@ -140,7 +167,7 @@ def _names(axes: Axes, result: RunResult, layers: list[LayerResult], x: Any, y: 
     peak, bandwidth = result.peak_macs_per_cycle, result.dram_bytes_per_cycle
     along = np.geomspace(low, right, 200)
     roof_x, roof_y = page.at(along, np.minimum(along * bandwidth, peak))
-    full = [(WIDE - 1.1, 0.0, WIDE, 0.55)]  # the legend's corner
+    full: list[Box] = [(WIDE - 1.1, 0.0, WIDE, 0.55)]  # the legend's corner
     start = len(common_prefix([layer.name for layer in layers]))
     named: list[tuple[float, float]] = []
     for i in sorted(range(len(layers)), key=lambda i: (-layers[i].cycles, i)):
@@ -149,32 +176,38 @@ def _names(axes: Axes, result: RunResult, layers: list[LayerResult], x: Any, y: 
         if any(np.hypot(px[i] - a, py[i] - b) < 0.25 for a, b in named):
             continue
         named.append((px[i], py[i]))
-        text = shortened(layers[i].name[start:] or layers[i].name, 20)
-        box = min(_boxes(px[i], py[i], len(text)), key=lambda b: _cost(b, px, py, roof_x, roof_y, full))
+        text = shortened(layers[i].name[start:] or layers[i].name, 22)
+        gap = float(np.sqrt(_area(layers[i], result) / np.pi)) / 72 + 0.03
+        side, box = min(_boxes(px[i], py[i], len(text), gap), key=lambda b: _cost(b[1], px, py, roof_x, roof_y, full))
         full.append(box)
+        at = {"left": box[0], "right": box[2], "center": (box[0] + box[2]) / 2}[side]
         axes.text(
-            box[0] / WIDE, (box[1] + box[3]) / 2 / HIGH, text, transform=axes.transAxes,
-            ha="left", va="center", fontsize=5.5, zorder=5,
+            at / WIDE,
+            (box[1] + box[3]) / 2 / HIGH,
+            text,
+            transform=axes.transAxes,
+            ha=side,
+            va="center",
+            fontsize=5.5,
+            zorder=5,
         )
 
 
-def _boxes(x: float, y: float, letters: int) -> list[tuple[float, float, float, float]]:
-    """Places for a text around a point: (left, bottom, right, top)."""
-    wide, high, gap = 0.05 * letters, 0.09, 0.06
+def _boxes(x: float, y: float, letters: int, gap: float) -> list[tuple[str, Box]]:
+    """Places for a text around a point: its alignment, and (left, bottom, right, top)."""
+    wide, high = 0.045 * letters, 0.09
     corners = [
-        (x + gap, y - high / 2),
-        (x - gap - wide, y - high / 2),
-        (x + gap, y - high - gap / 2),
-        (x - gap - wide, y + gap / 2),
-        (x - wide / 2, y - high - gap),
-        (x - wide / 2, y + gap),
+        ("left", x + gap, y - high / 2),
+        ("right", x - gap - wide, y - high / 2),
+        ("left", x + gap, y - high - gap / 2),
+        ("right", x - gap - wide, y + gap / 2),
+        ("center", x - wide / 2, y - high - gap),
+        ("center", x - wide / 2, y + gap),
     ]
-    return [(left, bottom, left + wide, bottom + high) for left, bottom in corners]
+    return [(side, (left, bottom, left + wide, bottom + high)) for side, left, bottom in corners]
 
 
-def _cost(
-    box: tuple[float, float, float, float], px: Any, py: Any, roof_x: Any, roof_y: Any, full: list[tuple[float, ...]]
-) -> float:
+def _cost(box: Box, px: Any, py: Any, roof_x: Any, roof_y: Any, full: list[Box]) -> float:
     left, bottom, right, top = box
     if left < 0 or bottom < 0 or right > WIDE or top > HIGH:
         return 1000.0

@@ -57,13 +57,14 @@ _COMPONENT_COLOURS = {
     "pe_register": SKY,
     "vector_unit": PURPLE,
     "dram": VERMILION,
+    "dram_standby": WINE,
     "noc": YELLOW,
     "adc": OLIVE,
     "leakage": GREY,
 }
 _BUFFER_COLOURS = (GREEN, ORANGE, INDIGO, SAND, WINE, OLIVE, YELLOW)
 _ARRAY_FIRST = ("mac", "pe_register")
-_LAST = ("dram", "leakage")
+_LAST = ("dram", "dram_standby", "leakage")
 
 
 def buffers(result: RunResult) -> dict[str, dict[str, Any]]:
