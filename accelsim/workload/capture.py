@@ -135,10 +135,16 @@ def capture_model(
     check_bits(activation_bits, "activation_bits")
     say = progress or (lambda message: None)
     _name_states(model)
+    known: dict[str, np.ndarray] = {}
     if inputs is not None:
-        input_shapes = {key: np.shape(value) for key, value in inputs.items()}
-    found = import_model(model, skip_unsupported=skip_unsupported, batch=batch, input_shapes=input_shapes)
-    session = Session(model, found.inputs, inputs)
+        # single integers decide about the graph (a sampling rate): they are no data
+        known = {k: np.asarray(v) for k, v in inputs.items() if np.ndim(v) == 0 and np.asarray(v).dtype.kind in "iub"}
+        input_shapes = {key: np.shape(value) for key, value in inputs.items() if key not in known}
+    found = import_model(
+        model, skip_unsupported=skip_unsupported, batch=batch, input_shapes=input_shapes, input_values=known
+    )
+    found.network.name = name
+    session = Session(model, found.flat, {**found.inputs, **dict.fromkeys(known, ())}, inputs)
     if inputs is None:
         source = f"{source}\nActivations of synthetic input: normally distributed numbers.".strip()
     run = _Run(found, session, weight_bits, activation_bits, per_channel)
@@ -199,8 +205,8 @@ class _Run:
         """ONNX tensors that a layer's operands are made of, and their bytes as float32."""
         found: dict[str, int] = {}
         stack = [*layer.inputs, fused_output(self.network, layer).name]
-        if isinstance(layer.op, Recurrent):
-            stack += [layer.name, *self._behind(layer)]
+        if layer.name in self.found.sequences:
+            found[self.found.sequences[layer.name][0]] = 4 * prod(layer.out_shape)
         for position in range(len(layer.inputs)):
             quantized = self.found.operands.get((layer.name, position))
             if quantized is not None:
@@ -261,6 +267,8 @@ class _Run:
         rule = _VIEWS.get(layer.kind)
         if rule is None:
             return None
+        if layer.kind == "pad" and not getattr(layer.op, "zeros"):
+            return None
         ins = [self._value(i) for i in layer.inputs]
         return None if any(i is None for i in ins) else np.asarray(rule(layer, ins)).reshape(layer.out_shape)
 
@@ -287,26 +295,13 @@ class _Run:
                 scale = min(scale)
             yield layer, "bias", quantize_bias(bias, scale, step), int(np.count_nonzero(bias == 0))
 
-    def _behind(self, layer: Layer) -> list[str]:
-        """Readers of a cell's output that only rearrange it."""
-        names, queue = [], list(self.network.consumers[layer.name])
-        while queue:
-            reader = self.network[queue.pop()]
-            if reader.kind in ("reshape", "transpose"):
-                names.append(reader.name)
-                queue += self.network.consumers[reader.name]
-        return names
-
     def _states(self, layer: Layer) -> tuple[Integers, int] | None:
         """The hidden state that enters each time step: the outputs, one step later."""
-        op, (n, steps, _) = layer.op, layer.out_shape
+        op, n = layer.op, layer.out_shape[0]
         assert isinstance(op, Recurrent)
-        y = self._value(layer.name)
-        if y is None:
-            y = next((a for b in self._behind(layer) if (a := self._undone(layer, b)) is not None), None)
-        if y is None:
-            return None
-        y = y.reshape(n, steps, op.directions, op.hidden)
+        tensor, batch_first = self.found.sequences[layer.name]
+        y = np.asarray(self.tensors[tensor], np.float32)  # (steps, directions, batch, hidden) in ONNX
+        y = y if batch_first else y.transpose(2, 0, 1, 3)
         first = np.zeros((n, op.directions, op.hidden), np.float32)
         if len(layer.inputs) > 1 and (given := self._value(layer.inputs[1])) is not None:
             first = given.reshape(op.directions, n, op.hidden).transpose(1, 0, 2)
@@ -315,20 +310,6 @@ class _Run:
         if op.directions == 2:  # the second direction starts at the end
             states[:, :-1, 1], states[:, -1, 1] = y[:, 1:, 1], first[:, 1]
         return self._rounded(states.reshape(layer.out_shape), layer, "state")
-
-    def _undone(self, layer: Layer, reader: str) -> np.ndarray | None:
-        """A cell's output, from a transposition of it that is a tensor of the model."""
-        path = [self.network[reader]]
-        while path[-1].name != layer.name:
-            path.append(self.network[path[-1].inputs[0]])
-        tensor = self.found.tensors.get(reader)
-        if tensor is None or tensor not in self.tensors:
-            return None
-        values = np.asarray(self.tensors[tensor]).reshape(path[0].out_shape).astype(np.float32, copy=False)
-        for step in path[:-1]:
-            order = getattr(step.op, "order", None)
-            values = values.transpose(np.argsort(order)) if order else values.reshape(step.in_shapes[0])
-        return values
 
 
 def own_integers(values: np.ndarray, known: Quantized) -> Integers:
@@ -370,7 +351,7 @@ def _cut(layer: Layer, ins: list[Any]) -> np.ndarray:
 
 def _padded(layer: Layer, ins: list[Any]) -> np.ndarray:
     op: Any = layer.op
-    return np.pad(ins[0], list(zip(op.before, op.after, strict=True)), mode="constant" if op.zeros else "edge")
+    return np.pad(ins[0], list(zip(op.before, op.after, strict=True)))
 
 
 _VIEWS: dict[str, Callable[[Layer, list[Any]], np.ndarray]] = {

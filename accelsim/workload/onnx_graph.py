@@ -91,6 +91,8 @@ class Graph:
         layer -> ONNX tensor that holds the layer's output.
     operands : dict
         (layer, input index) -> Quantized, where the model gives the integers of an operand.
+    sequences : dict
+        cell -> (ONNX tensor with its outputs of all steps, whether the batch comes first there).
     """
 
     name: str
@@ -101,6 +103,7 @@ class Graph:
     quantized: dict[str, dict[str, Quantized]] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
     operands: dict[tuple[str, int], Quantized] = field(default_factory=dict)
+    sequences: dict[str, tuple[str, bool]] = field(default_factory=dict)
     where: str = ""
     stem: str = ""
     index: dict[str, Node] = field(default_factory=dict)

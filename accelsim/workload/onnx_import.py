@@ -7,6 +7,7 @@ folded to constants; every other node becomes layers whose shapes follow from th
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -49,8 +50,12 @@ class Imported:
         layer -> ONNX tensor with the layer's output, elements in the same order.
     operands : dict
         (layer, input index) -> Quantized, where an operand arrives as integers.
+    sequences : dict
+        cell -> (ONNX tensor with its outputs of all steps, whether the batch comes first there).
     inputs : dict
         Shapes of the model's inputs.
+    flat
+        The `ModelProto` with every branch that is taken written out.
     """
 
     model: Model
@@ -59,7 +64,9 @@ class Imported:
     quantized: dict[str, dict[str, Quantized]]
     tensors: dict[str, str]
     operands: dict[tuple[str, int], Quantized]
+    sequences: dict[str, tuple[str, bool]]
     inputs: dict[str, Dims]
+    flat: Any
 
 
 def import_onnx(
@@ -68,6 +75,7 @@ def import_onnx(
     skip_unsupported: bool = False,
     batch: int | None = None,
     input_shapes: InputShapes | None = None,
+    input_values: Mapping[str, Any] | None = None,
 ) -> tuple[Network, dict[str, dict[str, np.ndarray]]]:
     """Read an ONNX model (operator set 7 or newer).
 
@@ -80,6 +88,9 @@ def import_onnx(
         First dimension of the inputs, where the model leaves it open.
     input_shapes : mapping, optional
         Input name -> shape, where the model leaves dimensions open, or instead of what it says.
+    input_values : mapping, optional
+        Input name -> value, for inputs that decide about the graph (a sampling rate); they are no inputs of
+        the network then.
 
     Returns
     -------
@@ -93,7 +104,10 @@ def import_onnx(
         A damaged file; a dynamic shape (names input and dimension, says how to give it); unsupported
         operators (one message with all of them); the onnx package is missing.
     """
-    found = import_model(read_model(path), skip_unsupported=skip_unsupported, batch=batch, input_shapes=input_shapes)
+    found = import_model(
+        read_model(path), skip_unsupported=skip_unsupported, batch=batch, input_shapes=input_shapes,
+        input_values=input_values,
+    )  # fmt: skip
     return found.network, found.weights
 
 
@@ -103,9 +117,10 @@ def import_model(
     skip_unsupported: bool = False,
     batch: int | None = None,
     input_shapes: InputShapes | None = None,
+    input_values: Mapping[str, Any] | None = None,
 ) -> Imported:
     """As `import_onnx`, from an opened model, with what `capture` needs beside it."""
-    return _Importer(model, skip_unsupported).run(batch, input_shapes or {})
+    return _Importer(model, skip_unsupported).run(batch, input_shapes or {}, input_values or {})
 
 
 class _Importer:
@@ -116,10 +131,13 @@ class _Importer:
         self.values: dict[str, Value] = {}
         self.graph = Graph(Path(model.name).stem, _consumers(self.proto_graph))
         self.faults: list[str] = []
+        self.flat: list[Any] = []
+        self.branches: list[Any] = []
         self.inferred: dict[str, Dims] | None = None
 
-    def run(self, batch: int | None, given: InputShapes) -> Imported:
-        shapes = input_dims(self.model, batch, given)
+    def run(self, batch: int | None, given: InputShapes, known: Mapping[str, Any]) -> Imported:
+        shapes = input_dims(self.model, batch, given, known)
+        self.values.update({name: Const(np.asarray(value)) for name, value in known.items()})
         for name, dims in shapes.items():
             self.graph.where, self.graph.stem = f"{self.model.name}: input {name!r}", name
             self.values[name] = self.graph.add(ops.Input(dims or (1,)), shape=dims)
@@ -131,7 +149,21 @@ class _Importer:
         outputs = [self._output(o.name) for o in self.proto_graph.output]
         network = self.graph.finish([o for o in outputs if o is not None], f"ONNX: {Path(self.model.name).name}")
         graph = self.graph
-        return Imported(self.model, network, graph.weights, graph.quantized, graph.tensors, graph.operands, shapes)
+        return Imported(
+            self.model, network, graph.weights, graph.quantized, graph.tensors, graph.operands,
+            graph.sequences, shapes, self._flattened(),
+        )  # fmt: skip
+
+    def _flattened(self) -> Any:
+        if not self.branches:
+            return self.model.proto
+        flat = type(self.model.proto)()
+        flat.CopyFrom(self.model.proto)
+        flat.graph.ClearField("node")
+        flat.graph.node.extend(self.flat)
+        for branch in self.branches:
+            flat.graph.initializer.extend(branch.initializer)
+        return flat
 
     def _output(self, name: str) -> Act | None:
         """A result of the network, under its ONNX shape; None if it is a constant."""
@@ -157,6 +189,8 @@ class _Importer:
     def _walk(self, nodes: Any, depth: int) -> None:
         for node in nodes:
             results = self._convert(node, depth)
+            if _key(node) != "If":
+                self.flat.append(node)
             for i, name in enumerate(node.output):
                 if name:
                     self.values[name] = results[i] if i < len(results) else Lost(f"output {i} of {_label(node)}")
@@ -231,7 +265,10 @@ class _Importer:
         taken = attrs["then_branch" if bool(condition.array.reshape(-1)[0]) else "else_branch"]
         self.constants.update({t.name: t for t in taken.initializer})
         self.graph.consumers.update(_consumers(taken))
+        self.branches.append(taken)
         self._walk(taken.node, depth + 1)
+        make = require_onnx().helper.make_node
+        self.flat += [make("Identity", [a.name], [b]) for a, b in zip(taken.output, node.output, strict=False) if b]
         return [self._value(o.name) or Lost(f"an output of {_label(node)}") for o in taken.output]
 
     def _unsupported(self, node: Any, values: list[Const | Act | None], reason: str) -> list[Value]:

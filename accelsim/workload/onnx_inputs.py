@@ -12,8 +12,10 @@ from accelsim.workload.shapes import Dims
 InputShapes = Mapping[str, Sequence[int]]
 
 
-def input_dims(model: Model, batch: int | None, given: InputShapes) -> dict[str, Dims]:
-    """Shapes of the inputs that are no initialisers.
+def input_dims(
+    model: Model, batch: int | None, given: InputShapes, known: Mapping[str, Any] | None = None
+) -> dict[str, Dims]:
+    """Shapes of the inputs that are neither initialisers nor known numbers.
 
     Raises
     ------
@@ -23,10 +25,13 @@ def input_dims(model: Model, batch: int | None, given: InputShapes) -> dict[str,
     graph = model.proto.graph
     weights = {t.name for t in graph.initializer}
     inputs = [i for i in graph.input if i.name not in weights]
-    unknown = sorted(set(given) - {i.name for i in inputs})
-    if unknown:
-        names = ", ".join(i.name for i in inputs)
-        raise ConfigError(f"there is no input {unknown[0]!r} to give a shape for; inputs: {names}", model.name)
+    known = known or {}
+    for what, names in (("shape", given), ("value", known)):
+        unknown = sorted(set(names) - {i.name for i in inputs})
+        if unknown:
+            listed = ", ".join(i.name for i in inputs)
+            raise ConfigError(f"there is no input {unknown[0]!r} to give a {what} for; inputs: {listed}", model.name)
+    inputs = [i for i in inputs if i.name not in known]
     if batch is not None and batch < 1:
         raise ConfigError(f"batch must be >= 1, got {batch}", model.name)
     symbols: dict[str, int] = {}

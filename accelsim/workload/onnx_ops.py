@@ -282,6 +282,7 @@ def _recurrent(step: Step) -> list[Value]:
     states = [graph.plain(step.act(i)) for i in (5, 6) if isinstance(step.get(i), Act)]
     y = graph.add(ops.Recurrent(cell, hidden, directions, bias is not None), graph.plain(x), *states)
     layer = y.layer
+    graph.sequences[layer] = (step.outputs[0], batch_first)
     graph.set_weight(layer, "filter", *relaid(w, folded_reshape((directions * rows, features))))
     graph.set_weight(layer, "recurrent", *relaid(r, folded_reshape((directions * rows, hidden))))
     if bias is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ class Session:
     Parameters
     ----------
     model : Model
+    proto
+        The `ModelProto` to run, of the same model.
     shapes : mapping
         Shape of each input.
     inputs : mapping or None
@@ -47,11 +49,13 @@ class Session:
         An input is missing or of the wrong type; onnxruntime is missing.
     """
 
-    def __init__(self, model: Model, shapes: Mapping[str, Dims], inputs: Mapping[str, np.ndarray] | None) -> None:
+    def __init__(
+        self, model: Model, proto: Any, shapes: Mapping[str, Dims], inputs: Mapping[str, np.ndarray] | None
+    ) -> None:
         self.ort = require_onnxruntime()
         self.model = model
         self.feeds = _feeds(model, shapes, inputs)
-        self.proto = _loaded(model)
+        self.proto = _loaded(model, proto)
 
     def run(self, names: list[str]) -> dict[str, np.ndarray]:
         """The values of these tensors.
@@ -70,18 +74,35 @@ class Session:
         proto.CopyFrom(self.proto)
         proto.graph.ClearField("output")
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+        found.update(self.compiled(proto)(self.feeds, wanted))
+        return found
+
+    def compiled(self, proto: Any = None) -> Callable[[Mapping[str, np.ndarray], list[str] | None], dict[str, Any]]:
+        """The model (or another) ready to run: a function of inputs and names of outputs (None: all)."""
         options = self.ort.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.graph_optimization_level = self.ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         try:
-            session = self.ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-            used = {i.name for i in session.get_inputs()}
-            values = session.run(wanted, {k: v for k, v in self.feeds.items() if k in used})
+            data = (self.proto if proto is None else proto).SerializeToString()
+            session = self.ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a class for each kind of failure
-            raise ConfigError(f"onnxruntime cannot run the model: {str(error)[:500]}", self.model.name) from None
-        found.update(zip(wanted, map(np.asarray, values), strict=True))
-        return found
+            raise self._refused(error) from None
+        inputs = {i.name for i in session.get_inputs()}
+        outputs = [o.name for o in session.get_outputs()]
+
+        def run(feeds: Mapping[str, np.ndarray], names: list[str] | None) -> dict[str, Any]:
+            names = outputs if names is None else names
+            try:
+                values = session.run(names, {k: v for k, v in feeds.items() if k in inputs})
+            except Exception as error:
+                raise self._refused(error) from None
+            return dict(zip(names, map(np.asarray, values), strict=True))
+
+        return run
+
+    def _refused(self, error: Exception) -> ConfigError:
+        return ConfigError(f"onnxruntime cannot run the model: {str(error)[:500]}", self.model.name)
 
 
 def _feeds(
@@ -107,18 +128,18 @@ def _feeds(
     return feeds
 
 
-def _loaded(model: Model) -> Any:
+def _loaded(model: Model, given: Any) -> Any:
     """The model with its external data inside."""
     onnx = require_onnx()
-    outside = [t for t in model.proto.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
+    outside = [t for t in given.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
     if not outside:
-        return model.proto
+        return given
     arrays = [model.array(t) for t in outside]
-    total = sum(a.nbytes for a in arrays) + model.proto.ByteSize()
+    total = sum(a.nbytes for a in arrays) + given.ByteSize()
     if total > MAX_LOADED_BYTES:
         raise ConfigError(f"with its weights must be below {MAX_LOADED_BYTES} bytes to be run, got {total}", model.name)
-    proto = type(model.proto)()
-    proto.CopyFrom(model.proto)
+    proto = type(given)()
+    proto.CopyFrom(given)
     inside = {t.name: t for t in proto.graph.initializer}
     for tensor, array in zip(outside, arrays, strict=True):
         inside[tensor.name].CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(array), tensor.name))
