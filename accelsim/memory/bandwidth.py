@@ -70,6 +70,10 @@ class BandwidthDram:
         """See `MemoryModel.submit_pattern`; ports share one queue."""
         self._enter(now, request_id, transfer.n_bytes, transfer.bursts(self._burst_bytes), is_write)
 
+    def submit_runs(self, now: int, request_id: int, runs: tuple[int, ...], is_write: bool, port: int = 0) -> None:
+        """`submit_pattern` for the simulator, which knows no Transfer: its fields in order."""
+        self.submit_pattern(now, request_id, Transfer(*runs), is_write, port)
+
     def _enter(self, now: int, request_id: int, n_bytes: int, bursts: int, is_write: bool) -> None:
         if now < self._now:
             raise SimulationBug(f"memory: transfer {request_id} comes at cycle {now}, but it is {self._now} already")

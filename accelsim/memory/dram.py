@@ -116,6 +116,10 @@ class Dram:
         hand_over(self._m, self._t, slot, 1, port)
         self._bytes_requested += transfer.n_bytes
 
+    def submit_runs(self, now: int, request_id: int, runs: tuple[int, ...], is_write: bool, port: int = 0) -> None:
+        """`submit_pattern` for the simulator, which knows no Transfer: its fields in order."""
+        self.submit_pattern(now, request_id, Transfer(*runs), is_write, port)
+
     def advance(self, limit: int) -> Completion | None:
         """See `MemoryModel.advance`."""
         limit_clock = self.clock_of(limit)
@@ -202,7 +206,7 @@ class Dram:
         return max(max(int(c[lay.H_LAST_READ_DATA]), int(c[lay.H_LAST_WRITE])) for c in self._channels())
 
     def profile(self) -> tuple[int, np.ndarray]:
-        """Clocks per window, and an int64 array (windows, 3): data clocks of reads and writes, and row hits, over time."""
+        """Clocks per window, and (windows, 3) int64: data clocks of reads and of writes, and row hits, over time."""
         m = self._m
         shift = int(m[lay.M_WINDOW_SHIFT])
         used = (int(m[lay.M_CLOCK]) >> shift) + 1

@@ -291,6 +291,13 @@ def _before_row(m: Words, channel: Word, clock: Word) -> None:
 
 
 @part
+def _made_room(m: Words, clock: Word) -> None:
+    """Ports may try again in the next clock."""
+    if m[M_FEED] > 0:
+        m[M_TAKE] = min(m[M_TAKE], clock + 1)
+
+
+@part
 def _perform(m: Words, t: Table, channel: Word, clock: Word) -> Word:
     """Issue the chosen command, and let ports try again if it made room; returns what was issued."""
     channel &= INDEX
@@ -310,8 +317,8 @@ def _perform(m: Words, t: Table, channel: Word, clock: Word) -> Word:
             for _ in range(m[place + R_BANKS]):
                 rescan(m, bank)
                 bank += BANK_WORDS
-    if m[M_FEED] > 0 and (command >= RD or command == ACT):
-        m[M_TAKE] = min(m[M_TAKE], clock + 1)
+    if command >= RD or command == ACT:
+        _made_room(m, clock)
     return command
 
 
@@ -324,8 +331,11 @@ def _record(m: Words, log: Table, channel: Word, clock: Word, command: Word) -> 
     log[n, 1] = m[channel + H_INDEX]
     log[n, 2] = command
     log[n, 3] = m[m[place + R_BANK0] + B_INDEX] if whole_rank else m[place + B_INDEX]
-    log[n, 4] = -1 if whole_rank else m[entry + E_ROW]
-    log[n, 5] = -1 if whole_rank else m[entry + E_BURST]
+    log[n, 4] = -1
+    log[n, 5] = -1
+    if entry != 0 and not whole_rank:
+        log[n, 4] = m[entry + E_ROW]
+        log[n, 5] = m[entry + E_BURST]
     m[M_LOGGED] = n + 1
 
 
@@ -378,6 +388,7 @@ def run(m: Words, t: Table, log: Table, limit: Word, first_done: Word, until_idl
             later = m[channel + H_REFRESH_AT]
             if m[C_BANK_QUEUES] and move_to_bank(m, channel):
                 later = clock + 1
+                _made_room(m, clock)
             # the column bus first, then the row bus; a single bus is both in one pass
             buses = COLUMN_BUS if dual else COLUMN_BUS + ROW_BUS
             first = NONE - 1
@@ -395,8 +406,8 @@ def run(m: Words, t: Table, log: Table, limit: Word, first_done: Word, until_idl
                     later = clock + 1
                 else:
                     later = min(later, found)
-                elif m[C_BANK_QUEUES]:
-                    break
+                    if m[C_BANK_QUEUES]:
+                        break
                 buses = ROW_BUS if buses == COLUMN_BUS else 4
             m[channel + H_NEXT] = later
         m[M_CLOCK] = clock

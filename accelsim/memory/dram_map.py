@@ -87,7 +87,7 @@ def _xor_steps(name: str, xor: str, parts: list[MapPart], bits: Mapping[str, int
     source, shift_text = xor[1:].split("+")
     shift = int(shift_text)
     if name == "col" or name == source:
-        raise ConfigError(f"only a bank, bankgroup, rank, channel or (by columns) a row can be xored, got {name}{xor}", where)
+        raise ConfigError(f"a column, or a row by itself, cannot be xored, got {name}{xor}", where)
     if shift >= bits[source]:
         raise ConfigError(f"{source!r} has only {bits[source]} bits, got {name}{xor}", where)
     steps: list[XorStep] = []

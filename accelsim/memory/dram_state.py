@@ -96,7 +96,9 @@ class DramParameters:
 def build_state(p: DramParameters) -> np.ndarray:
     """The state of an idle DRAM at clock 0, all banks closed: see dram_layout."""
     t = p.timing
-    banks, entries = p.banks, p.read_queue + p.write_queue + p.banks
+    # beside the queues: a row opened for someone at each bank, or the queues of the banks
+    banks = p.banks
+    entries = p.read_queue + p.write_queue + banks * max(1, p.bank_queue_depth)
     groups = p.ranks * p.bankgroups
     channel0 = lay.HEADER
     port0 = channel0 + p.channels * lay.CHANNEL_WORDS
