@@ -1,0 +1,208 @@
+"""What a compression did: a row for each operand, and the sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from math import inf, log10, nan, sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.base.units import bits_to_bytes, human_bytes
+from accelsim.compress.state import ORIGINAL_BITS, TensorState
+from accelsim.compress.store import Stored
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """One operand.
+
+    Attributes
+    ----------
+    layer, role, kind : str
+    parameters : int
+        Elements before compression.
+    bits : int
+        Width of a stored element.
+    encoding : str
+    bytes_before : int
+        At 32 bits an element.
+    payload_bytes, index_bytes : int
+        After: elements, and all else (positions, code books, scales).
+    density : float
+        Elements other than zero over elements, of the numbers that the operand stands for; of stored cores, for a
+        decomposed one.
+    relative_error : float
+        ||x - x'|| / ||x||; nan for a described operand.
+    sqnr_db : float
+        10 log10(||x||^2 / ||x - x'||^2); inf if nothing changed.
+    notes : str
+    """
+
+    layer: str
+    role: str
+    kind: str
+    parameters: int
+    bits: int
+    encoding: str
+    bytes_before: int
+    payload_bytes: int
+    index_bytes: int
+    density: float
+    relative_error: float
+    sqnr_db: float
+    notes: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """Bytes before over bytes after, index overhead included."""
+        return _ratio(self.bytes_before, self.payload_bytes + self.index_bytes)
+
+    @property
+    def ratio_without_index(self) -> float:
+        """Bytes before over bytes of elements only."""
+        return _ratio(self.bytes_before, self.payload_bytes)
+
+
+@dataclass
+class CompressionReport:
+    """All of it; `print(report)` shows the table, `rows` and `totals` are plain data.
+
+    Attributes
+    ----------
+    network, recipe, weights : str
+        Names; `weights` says where the numbers came from.
+    rows : list of Row
+        In the order of the network.
+    measures : list of dict
+        What measuring steps found (accuracy, output error).
+    path : str
+    content_hash : str
+        Of the trace.
+    """
+
+    network: str
+    recipe: str
+    weights: str
+    rows: list[Row] = field(default_factory=list)
+    measures: list[dict[str, Any]] = field(default_factory=list)
+    path: str = ""
+    content_hash: str = ""
+
+    def records(self) -> list[dict[str, Any]]:
+        """Rows as dictionaries with the two ratios."""
+        return [{**asdict(r), "ratio": r.ratio, "ratio_without_index": r.ratio_without_index} for r in self.rows]
+
+    def total(self, roles: Iterable[str] = ("filter", "recurrent")) -> dict[str, float]:
+        """Sums over operands of some roles: parameters, bytes, ratios, density."""
+        rows = [row for row in self.rows if row.role in set(roles)]
+        before, payload = sum(r.bytes_before for r in rows), sum(r.payload_bytes for r in rows)
+        index, parameters = sum(r.index_bytes for r in rows), sum(r.parameters for r in rows)
+        return {
+            "parameters": parameters,
+            "bytes_before": before,
+            "payload_bytes": payload,
+            "index_bytes": index,
+            "density": sum(r.density * r.parameters for r in rows) / parameters if parameters else nan,
+            "ratio": _ratio(before, payload + index),
+            "ratio_without_index": _ratio(before, payload),
+        }
+
+    def to_dataframe(self) -> Any:
+        """The rows as a pandas DataFrame."""
+        import pandas
+
+        columns = [f.name for f in fields(Row)] + ["ratio", "ratio_without_index"]
+        return pandas.DataFrame(self.records(), columns=columns)
+
+    def __str__(self) -> str:
+        lines = [f"{self.network}, {self.recipe}; weights: {self.weights}"]
+        table = [_HEAD, *[_cells(row) for row in self.rows]]
+        total = self.total()
+        if total["parameters"]:
+            after = int(total["payload_bytes"] + total["index_bytes"])
+            table.append((
+                "weights", "", f"{int(total['parameters']):,}", "", "", human_bytes(int(total["bytes_before"])),
+                human_bytes(after), f"{total['ratio']:.2f}", f"{total['ratio_without_index']:.2f}",
+                f"{total['density']:.3f}", "", "",
+            ))  # fmt: skip
+        widths = [max(len(row[i]) for row in table) for i in range(len(_HEAD))]
+        for row in table:
+            cells = zip(row, widths, (i in (0, 1, 4) for i in range(len(row))), strict=True)
+            lines.append("  ".join(c.ljust(w) if left else c.rjust(w) for c, w, left in cells).rstrip())
+        lines += [f"{row.layer}/{row.role}: {row.notes}" for row in self.rows if row.notes]
+        lines += ["  ".join(f"{key}={value}" for key, value in measure.items()) for measure in self.measures]
+        return "\n".join(lines)
+
+
+_HEAD = (
+    "layer", "role", "parameters", "bits", "encoding", "before", "after", "ratio", "w/o index", "density",
+    "rel. error", "SQNR dB",
+)  # fmt: skip
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.layer, row.role, f"{row.parameters:,}", str(row.bits), row.encoding, human_bytes(row.bytes_before),
+        human_bytes(row.payload_bytes + row.index_bytes), f"{row.ratio:.2f}", f"{row.ratio_without_index:.2f}",
+        f"{row.density:.3f}", f"{row.relative_error:.4f}", f"{row.sqnr_db:.1f}",
+    )  # fmt: skip
+
+
+def row_of(state: TensorState, kept: Stored) -> Row:
+    """The row of a finished operand."""
+    if state.described is not None:
+        density, error, sqnr = state.described.density, nan, nan
+    else:
+        values = state.values
+        density = _density(state, values)
+        assert state.original is not None
+        error, sqnr = errors(state.original, values)
+    notes = [*state.notes, *[f"{leaf.part}: {n}" for leaf in state.leaves() if leaf is not state for n in leaf.notes]]
+    return Row(
+        state.layer.name, state.role, state.layer.kind, state.elements, kept.spec.bits, _named(kept),
+        bits_to_bytes(state.elements * ORIGINAL_BITS), bits_to_bytes(kept.payload_bits), bits_to_bytes(kept.index_bits),
+        density, error, sqnr, "; ".join(notes),
+    )  # fmt: skip
+
+
+def _named(kept: Stored) -> str:
+    """`codebook/csc`, `dense`, `tt`."""
+    if kept.spec.generator is not None:
+        return "described"
+    inner = kept.spec.meta.get("inner")
+    return f"{kept.spec.encoding}/{inner}" if inner else str(kept.spec.encoding)
+
+
+def _density(state: TensorState, values: NDArray[Any]) -> float:
+    if state.factors is None:
+        return int(np.count_nonzero(values)) / max(1, values.size)
+    cores = [leaf.values for leaf in state.leaves()]
+    return sum(int(np.count_nonzero(c)) for c in cores) / max(1, sum(c.size for c in cores))
+
+
+def errors(original: NDArray[Any], values: NDArray[Any]) -> tuple[float, float]:
+    """Relative error and SQNR in dB; sums in float64, chunk by chunk in a fixed order."""
+    if original is values:
+        return 0.0, inf
+    signal = noise = 0.0
+    x, y = original.reshape(-1), values.reshape(-1)
+    for at in range(0, x.size, _CHUNK):
+        a = x[at : at + _CHUNK].astype(np.float64)
+        b = y[at : at + _CHUNK].astype(np.float64)
+        signal += float(a @ a)
+        b -= a
+        noise += float(b @ b)
+    if noise == 0:
+        return 0.0, inf
+    if signal == 0:
+        return inf, -inf
+    return sqrt(noise / signal), 10 * log10(signal / noise)
+
+
+def _ratio(before: int | float, after: int | float) -> float:
+    return before / after if after else inf

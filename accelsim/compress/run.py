@@ -1,0 +1,131 @@
+"""The verb: a network, its weights and a recipe in, one trace out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from accelsim.base.errors import ConfigError
+from accelsim.base.units import human_bytes
+from accelsim.compress.base import Context, Key, Source, operand_shape
+from accelsim.compress.recipe import Recipe, load_recipe
+from accelsim.compress.report import CompressionReport, row_of
+from accelsim.compress.sources import WithOperands, weight_source
+from accelsim.compress.state import TensorState
+from accelsim.compress.store import stored
+from accelsim.workload.load import load_network
+from accelsim.workload.network import Network
+from accelsim.workload.trace import Trace, TraceWriter
+
+
+def compress(
+    network: Network | str | Path,
+    weights: Any,
+    recipe: Any,
+    out: str | Path | None,
+    *,
+    activations: Mapping[Key, NDArray[Any]] | None = None,
+    progress: Callable[[str], None] | None = None,
+    seed: int | None = None,
+) -> CompressionReport:
+    """Apply a recipe and write the trace.
+
+    Parameters
+    ----------
+    network : Network, name or path
+        A path to an .onnx file brings its weights.
+    weights
+        Arrays (layer -> role -> array); a `Source`; a `Trace` or the path of one; the path of an .onnx model; the
+        name of a distribution (laplace, gaussian, uniform); None: the model's own if `network` is an .onnx file,
+        else drawn from `laplace` (see `sources.DrawnWeights`).
+    recipe
+        Name, path, mapping, list of steps, or a `Recipe`.
+    out : str or Path, or None
+        The trace; None only reports.
+    activations : mapping, optional
+        (layer, role) -> captured activations, errors or gradients.
+    progress : callable, optional
+        Gets a line of text for each tensor.
+    seed : int, optional
+        Instead of the recipe's.
+
+    Returns
+    -------
+    CompressionReport
+
+    Raises
+    ------
+    ConfigError
+        Whatever cannot be done; nothing is left behind, and a file that stood at `out` is still there.
+    """
+    plan = load_recipe(recipe)
+    source = open_source(network, weights, plan.seed if seed is None else seed)
+    context = Context(plan.seed if seed is None else seed, dict(activations or {}), progress or _silent)
+    report = CompressionReport(source.network.name, plan.name, getattr(source, "label", "given"))
+    if context.captured:
+        source = WithOperands(source, context)
+    chain = plan.chain(source, context)
+    if out is None:
+        for key in chain.keys():
+            _one(chain, key, report, None, context)
+    else:
+        _write(chain, source, plan, Path(out), report, context)
+    report.measures = context.measures
+    return report
+
+
+def open_source(network: Network | str | Path, weights: Any, seed: int = 0) -> Source:
+    """The tensors before any step."""
+    if not isinstance(network, Network):
+        if weights is None and str(network).endswith(".onnx"):
+            weights = network
+        if weights is None or not str(weights).endswith((".onnx", ".trace")):
+            network = load_network(network)
+        else:
+            return weight_source(None, weights, seed)  # type: ignore[arg-type]
+    return weight_source(network, weights, seed)
+
+
+def _write(
+    chain: Source, start: Source, plan: Recipe, out: Path, report: CompressionReport, context: Context
+) -> None:
+    _check_space(chain, out)
+    title = f"{start.network.name}, {plan.name}"
+    about = f"{start.network.source}; weights: {report.weights}"
+    with TraceWriter(out, chain.network, name=title, recipe=plan.data(start.network.name), source=about) as writer:
+        for key in chain.keys():
+            _one(chain, key, report, writer, context)
+    report.path, report.content_hash = str(out), Trace.open(out).content_hash
+
+
+def _one(chain: Source, key: Key, report: CompressionReport, writer: TraceWriter | None, context: Context) -> None:
+    state: TensorState = chain.load(key)
+    context.report(f"{state.name}: encoding {state.elements:,} elements")
+    kept = stored(state)
+    if writer is not None:
+        writer.add_spec(kept.spec, kept.payload)
+    report.rows.append(row_of(state, kept))
+
+
+def _check_space(chain: Source, out: Path) -> None:
+    """Refuse at once what the disk cannot hold; the writer, which needs both its spool and the file, meets the rest.
+
+    The least that a recipe may leave is taken to be one bit for each hundred elements.
+    """
+    elements = sum(prod(operand_shape(chain.network[layer], role) or ()) for layer, role in chain.keys())
+    try:
+        free = shutil.disk_usage(out.resolve().parent).free
+    except OSError as error:
+        raise ConfigError(f"cannot be written: {error.strerror or error}", str(out)) from None
+    if free < 2 * elements // 800:
+        what = f"the disk has {human_bytes(free)}, too little for a trace of {elements:,} elements"
+        raise ConfigError(f"cannot be written: {what}", str(out))
+
+
+def _silent(text: str) -> None:
+    pass
