@@ -53,6 +53,8 @@ class Task:
     fused_ops : int
         Simple operations per output applied on the way out (activation, folded batch norm).
     vector_lanes : int
+    layout : str
+        Order of a feature map's dimensions in DRAM: "nhwc" or "nchw".
     """
 
     layer: Layer
@@ -68,6 +70,7 @@ class Task:
     pinned: Mapping | None = None
     fused_ops: int = 0
     vector_lanes: int = 1
+    layout: str = "nhwc"
 
     def problem(self, shape: ConvShape | GemmShape, unit: tuple[int, int, int]) -> Problem:
         """The tiling problem of `shape` on this machine."""

@@ -15,7 +15,8 @@ from accelsim.base.units import ceil_div
 from accelsim.engines.base import Task
 from accelsim.mapping.problem import TILE_EXTENTS, Loops, Mapping, Problem
 from accelsim.mapping.search import Candidates, candidates
-from accelsim.sim.passes import PassArray, empty_passes
+from accelsim.engines.streams import Box, Pattern, TensorPlace, runs
+from accelsim.sim.passes import PATTERN, PassArray, empty_passes
 from accelsim.workload.shapes import ConvShape, GemmShape
 
 Cycles = Callable[[Any, Any, Any], Any]
@@ -106,7 +107,7 @@ def passes_from_tiles(tiles: NDArray[Any], task: Task) -> PassArray:
 
 
 def _addresses(rows: PassArray, tiles: NDArray[Any], task: Task) -> None:
-    """Filters lie tile by tile in the order of first use; images row by row, channels innermost."""
+    """Filters lie tile by tile in the order of first use; feature maps as their layout says."""
     base, work = task.addresses, task.layer.work
     window = work.r * work.s if isinstance(work, ConvShape) else 1
     key = (tiles["group0"] << 42) + (tiles["output0"] << 21) + tiles["channel0"] * window + tiles["tap0"]
@@ -116,16 +117,43 @@ def _addresses(rows: PassArray, tiles: NDArray[Any], task: Task) -> None:
     offset = np.zeros(len(first), np.int64)
     offset[by_use] = np.concatenate(([0], np.cumsum(size[first[by_use]])[:-1]))
     rows["filter_address"] = base.get("filter", 0) + offset[inverse]
-    if isinstance(work, ConvShape):
-        row_bytes = ceil_div(work.w * work.c * task.bits["ifmap"], 8)
-        top = np.maximum(0, tiles["row0"] * work.stride[0] - work.pad[0])
-        rows["ifmap_address"] = base.get("ifmap", 0) + (tiles["image0"] * work.h + top) * row_bytes
-        out_row = ceil_div(work.q * work.m * task.bits["ofmap"], 8)
-        rows["ofmap_address"] = base.get("ofmap", 0) + (tiles["image0"] * work.p + tiles["row0"]) * out_row
-    elif isinstance(work, GemmShape):
-        rows["ifmap_address"] = base.get("ifmap", 0) + tiles["image0"] * ceil_div(work.k * task.bits["ifmap"], 8)
-        rows["ofmap_address"] = base.get("ofmap", 0) + tiles["image0"] * ceil_div(work.n * task.bits["ofmap"], 8)
     rows["psum_address"] = base.get("psum", 0)
+    if isinstance(work, ConvShape):
+        groups, per_group, out_per_group = work.g, work.c // work.g, work.m // work.g
+        sources = TensorPlace(work.n, work.c, work.h, work.w, task.bits["ifmap"], task.layout)
+        results = TensorPlace(work.n, work.m, work.p, work.q, task.bits["ofmap"], task.layout)
+        step = work.stride[0] if work.stride[0] > (work.r - 1) * work.dilation[0] + 1 else 1
+        matrix, out_matrix = 0, 0
+    elif isinstance(work, GemmShape):  # rows of a matrix are images of one pixel; products follow each other
+        groups, per_group, out_per_group = 1, work.k, work.n
+        sources = TensorPlace(work.m, work.k, 1, 1, task.bits["ifmap"])
+        results = TensorPlace(work.m, work.n, 1, 1, task.bits["ofmap"])
+        step = 1
+        matrix, out_matrix = work.m * work.k * task.bits["ifmap"] // 8, work.m * work.n * task.bits["ofmap"] // 8
+    else:
+        return
+    images, outputs = tiles["images"], tiles["n"]
+    channels = tiles["channels"]
+    fetched = tiles["ifmap_bytes"] > 0
+    several = tiles["groups"] if groups > 1 else 1
+    box = Box(
+        tiles["image0"], images, tiles["group0"] * per_group * (groups > 1) + tiles["channel0"], several * channels,
+        tiles["in_row0"], tiles["in_rows"], tiles["in_col0"], tiles["in_cols"], step,
+    )
+    _set_runs(rows, "ifmap", runs(sources, box), base.get("ifmap", 0) + tiles["group0"] * matrix, fetched)
+    box = Box(
+        tiles["image0"], images, tiles["group0"] * out_per_group * (groups > 1) + tiles["output0"], several * outputs,
+        tiles["row0"], tiles["rows"], tiles["col0"], tiles["cols"],
+    )
+    written = tiles["ofmap_bytes"] > 0
+    _set_runs(rows, "ofmap", runs(results, box), base.get("ofmap", 0) + tiles["group0"] * out_matrix, written)
+
+
+def _set_runs(rows: PassArray, operand: str, pattern: Pattern, base: Any, used: NDArray[Any]) -> None:
+    rows[f"{operand}_address"] = np.where(used, base + pattern.base, 0)
+    several = used & (pattern.rows * pattern.planes > 1)
+    for part in PATTERN:
+        rows[f"{operand}_{part}"] = np.where(several, getattr(pattern, part), 0)
 
 
 def buffer_counts(task: Task, tiles: NDArray[Any], reads: dict[str, int], writes: dict[str, int]) -> ActionCounts:

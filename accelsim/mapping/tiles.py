@@ -38,6 +38,12 @@ TILE_DTYPE = np.dtype(
         ("cols", np.int64),
         # first tap of the window, r * S + s
         ("tap0", np.int64),
+        # input rows and columns that are fetched: first and how many
+        ("in_row0", np.int64),
+        ("in_rows", np.int64),
+        ("in_col0", np.int64),
+        ("in_cols", np.int64),
+        ("channels", np.int64),
     ]
 )
 
@@ -46,14 +52,15 @@ TILE_FIELDS = len(TILE_DTYPE.names or ())
 
 @kernel
 def _fetched_span(first, count, size, taps, stride, dilation, pad, keep, tile, skips):  # type: ignore[no-untyped-def]
-    """Length of what is fetched; of a kept operand only what the tile before has not brought."""
+    """(first, how many) of what is fetched; of a kept operand only what the tile before has not brought."""
     low = 0
     if keep and first > 0:
         _, low = span(first - tile, tile, size, taps, stride, dilation, pad)
-    if skips:
-        return rows_read(first, count, size, taps, stride, dilation, pad, low)
     begin, end = span(first, count, size, taps, stride, dilation, pad)
-    return max(0, end - max(begin, low))
+    begin = max(begin, low)
+    if skips:
+        return begin, rows_read(first, count, size, taps, stride, dilation, pad, low)
+    return begin, max(0, end - begin)
 
 
 @kernel
@@ -98,6 +105,8 @@ def walk_kernel(loops, tile, order, keep, bits, on_chip, out):  # type: ignore[n
                     out[row, 5] = 1 if c == trips[2] - 1 else 0
                     for column in range(6, 11):
                         out[row, column] = 0
+                    for column in range(21, 25):
+                        out[row, column] = 0
                     # a kept operand is fetched when its tile is seen first; others when the tile changes
                     key = b * trips[2] + c
                     if (a == 0 if keep[1] else key != held_f) and not on_chip[2]:
@@ -106,9 +115,10 @@ def walk_kernel(loops, tile, order, keep, bits, on_chip, out):  # type: ignore[n
                     key = a * trips[2] + c
                     if (b == 0 if keep[0] else key != held_i) and not on_chip[0]:
                         pad_h, pad_w = loops[14] - tap_r * loops[12], loops[15] - tap_s * loops[13]
-                        rows = _fetched_span(pp * tp, count_p, h, tr, loops[10], loops[12], pad_h, keep[0], tp, 1)
-                        cols = _fetched_span(qq * tq, count_q, w, ts, loops[11], loops[13], pad_w, keep[0], tq, 0)
+                        low_h, rows = _fetched_span(pp * tp, count_p, h, tr, loops[10], loops[12], pad_h, keep[0], tp, 1)
+                        low_w, cols = _fetched_span(qq * tq, count_q, w, ts, loops[11], loops[13], pad_w, keep[0], tq, 0)
                         out[row, 7] = (g * count_i * ch * rows * cols * bits[0] + 7) // 8
+                        out[row, 21], out[row, 22], out[row, 23], out[row, 24] = low_h, rows, low_w, cols
                     held_i = key
                     key = a * trips[1] + b
                     if key != held_o and c > 0 and not keep[2]:
@@ -122,7 +132,7 @@ def walk_kernel(loops, tile, order, keep, bits, on_chip, out):  # type: ignore[n
                     out[row, 11], out[row, 12], out[row, 13] = group * tg, image * ti, pp * tp
                     out[row, 14], out[row, 15], out[row, 16] = qq * tq, b * tn, cc * tc
                     out[row, 17], out[row, 18], out[row, 19] = count_i, count_p, count_q
-                    out[row, 20] = tap_r * s + tap_s
+                    out[row, 20], out[row, 25] = tap_r * s + tap_s, ch
                     row += 1
     return row
 

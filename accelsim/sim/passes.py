@@ -24,6 +24,9 @@ WAITS = ("filter", "ifmap", "psum", "ofmap", "noc")
 INTERNAL = ("bank_conflict", "imbalance", "queue_full", "adc", "index_matching")
 ATTRIBUTION = ("compute", "fill_drain", *WAITS, *INTERNAL)
 
+#: How a tile's bytes lie: `planes` x `rows` runs of `row_bytes`, see `accelsim.memory.model.Transfer`.
+PATTERN = ("row_bytes", "row_stride", "rows", "plane_stride", "planes")
+
 PASS_DTYPE = np.dtype(
     [
         # bytes that cross the chip's border for this pass
@@ -43,11 +46,12 @@ PASS_DTYPE = np.dtype(
         ("macs", np.int64),
         # 1: this pass needs the results of the one before it (time steps of a recurrence)
         ("barrier", np.int64),
-        # where the tiles lie in DRAM
+        # where the tiles lie in DRAM, and the runs of bytes in which they lie (rows 0: one run)
         ("filter_address", np.int64),
         ("ifmap_address", np.int64),
         ("psum_address", np.int64),
         ("ofmap_address", np.int64),
+        *((f"{operand}_{part}", np.int64) for operand in ("ifmap", "ofmap") for part in PATTERN),
     ]
 )
 
@@ -141,7 +145,8 @@ def fold_passes(table: PassTable) -> PassArray:
     folded = rows[first].copy()
     for name in ("busy_cycles", "macs", *(f"{c}_cycles" for c in INTERNAL)):
         folded[name] = np.add.reduceat(rows[name], first)
-    for name in ("ofmap_bytes", "psum_out_bytes", "ofmap_address", "psum_address"):
+    results = [f"ofmap_{part}" for part in PATTERN]
+    for name in ("ofmap_bytes", "psum_out_bytes", "ofmap_address", "psum_address", *results):
         folded[name] = rows[name][last]
     folded["load_free_cycles"] = offset + rows["load_free_cycles"][last]
     folded["stream_cycles"] = offset + rows["stream_cycles"][last]

@@ -30,7 +30,7 @@ import simpy
 from numpy.typing import NDArray
 
 from accelsim.base.errors import DeadlockError, SimulationBug
-from accelsim.sim.passes import ATTRIBUTION, FETCHED, INTERNAL, PASS_DTYPE, PassTable, fold_passes
+from accelsim.sim.passes import ATTRIBUTION, FETCHED, INTERNAL, PASS_DTYPE, PATTERN, PassTable, fold_passes
 from accelsim.sim.port import Memory, MemoryPort
 
 TRANSFER_DTYPE = np.dtype([(name, np.int64) for name in ("layer", "row", "operand", "bytes", "issued", "done")])
@@ -89,6 +89,7 @@ class CorePlayer:
         self.port = port
         self.tables = tables
         self._rows = [fold_passes(table) for table in tables]
+        self._result_runs = [_runs(rows, "ofmap") for rows in self._rows]
         self.prefetch = prefetch
         self.log = _Log()
         self.finished = False
@@ -130,6 +131,7 @@ class CorePlayer:
             rows = self._rows[index]
             wanted = [rows[f"{operand}_{'in_' if operand == 'psum' else ''}bytes"].tolist() for operand in FETCHED]
             address = [rows[f"{operand}_address"].tolist() for operand in FETCHED]
+            runs = _runs(rows, "ifmap")
             slots = [table.slots.get(operand, 0) for operand in FETCHED]
             if not (self.prefetch and table.prefetch):
                 while self._layer_begun < index:
@@ -145,7 +147,8 @@ class CorePlayer:
                     while slots[which] and self._held[operand] >= slots[which]:
                         yield self._wait("loader", "room for", operand, "of pass", row, "of", table.layer)
                     self._held[operand] += 1
-                    event = self.port.transfer(address[which][row], n_bytes, False)
+                    pattern = runs[row] if which == 1 else ()
+                    event = self.port.transfer(address[which][row], n_bytes, False, 0, pattern)
                     self._record(event, index, row, which, n_bytes)
                     self._arrivals[index][operand].append(event)
                     self._wake("engine")
@@ -252,7 +255,9 @@ class CorePlayer:
         for which, name in ((3, "ofmap"), (4, "psum_out")):
             n_bytes = int(values[f"{name}_bytes"])
             if n_bytes:
-                event = self.port.transfer(int(values[f"{name.removesuffix('_out')}_address"]), n_bytes, True)
+                pattern = self._result_runs[index][row] if which == 3 else ()
+                address = int(values[f"{name.removesuffix('_out')}_address"])
+                event = self.port.transfer(address, n_bytes, True, 0, pattern)
                 self._record(event, index, row, which, n_bytes)
                 events.append(event)
         left = len(events)
@@ -279,6 +284,12 @@ class CorePlayer:
             "psum_out": int(rows["psum_out_bytes"].sum()),
         }
         self.log.layers.append(LayerTimes(table.layer, begin, end, waits, moved, dict(table.slots)))
+
+
+def _runs(rows: Any, operand: str) -> list[tuple[int, ...]]:
+    """For each pass how the operand's bytes lie; () for a single run."""
+    columns = [rows[f"{operand}_{part}"].tolist() for part in PATTERN]
+    return [runs if runs[2] else () for runs in zip(*columns, strict=True)]
 
 
 def _next_fetch(n_bytes: list[int]) -> list[bool]:

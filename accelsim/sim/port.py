@@ -18,6 +18,9 @@ class Memory(Protocol):
     def submit(self, now: int, request_id: int, address: int, n_bytes: int, is_write: bool, port: int = 0) -> None:
         """Hand over a transfer."""
 
+    def submit_runs(self, now: int, request_id: int, runs: tuple[int, ...], is_write: bool, port: int = 0) -> None:
+        """Hand over a strided transfer: base, row_bytes, row_stride, rows, plane_stride, planes."""
+
     def advance(self, limit: int) -> tuple[int, int] | None:
         """The next completion (cycle, request id) at or before `limit`."""
 
@@ -42,17 +45,23 @@ class MemoryPort:
         self.env = env
         self.memory = memory
         self._known = getattr(memory, "known_completion", None)
-        self._asked: list[tuple[bool, int, int, int, int, simpy.Event]] = []
+        self._asked: list[tuple[bool, int, int, int, int, tuple[int, ...], simpy.Event]] = []
         self._waiting: dict[int, simpy.Event] = {}
         self._next_id = 0
         self._pumping = False
 
-    def transfer(self, address: int, n_bytes: int, is_write: bool, port: int = 0) -> simpy.Event:
-        """Ask for a transfer in this cycle; the event's value is the cycle of its completion."""
+    def transfer(
+        self, address: int, n_bytes: int, is_write: bool, port: int = 0, runs: tuple[int, ...] = ()
+    ) -> simpy.Event:
+        """Ask for a transfer in this cycle; the event's value is the cycle of its completion.
+
+        `runs` (row_bytes, row_stride, rows, plane_stride, planes) says how its bytes lie; a model without
+        rows and banks cannot tell the difference, and takes the transfer as one run.
+        """
         event = self.env.event()
         if not self._asked:
             self._at_end_of_cycle(_SUBMIT, self._submit)
-        self._asked.append((is_write, port, self._next_id, address, n_bytes, event))
+        self._asked.append((is_write, port, self._next_id, address, n_bytes, runs, event))
         self._next_id += 1
         return event
 
@@ -70,8 +79,11 @@ class MemoryPort:
     def _submit(self, _: simpy.Event) -> None:
         now = int(self.env.now)
         asked, self._asked = self._asked, []
-        for is_write, port, request, address, n_bytes, event in sorted(asked, key=lambda a: a[:3]):
-            self.memory.submit(now, request, address, n_bytes, is_write, port)
+        for is_write, port, request, address, n_bytes, runs, event in sorted(asked, key=lambda a: a[:3]):
+            if runs and self._known is None:
+                self.memory.submit_runs(now, request, (address, *runs), is_write, port)
+            else:
+                self.memory.submit(now, request, address, n_bytes, is_write, port)
             if self._known is not None:
                 self._complete(event, self._known())
             else:

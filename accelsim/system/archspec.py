@@ -58,6 +58,9 @@ class Dram(Spec):
     bandwidth_bytes_per_s: Whole = pydantic.Field(ge=1, description="bytes per second, both directions together")
     latency_ns: Whole = pydantic.Field(default=0, ge=0, le=10**6, description="from request to last byte, unloaded")
     burst_bytes: Whole = pydantic.Field(default=1, ge=1, le=4096, description="transfers move whole bursts")
+    layout: Literal["nhwc", "nchw"] = pydantic.Field(
+        default="nhwc", description="order of a feature map's dimensions in DRAM, outermost first"
+    )
     fidelity: Literal["ideal", "bandwidth", "detailed"] = pydantic.Field(
         default="bandwidth",
         description="no time at all; a pipe of this bandwidth and latency; or banks, rows and a controller (`detail`)",

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import SimulationBug
+from accelsim.base.registry import Registry
 from accelsim.sim.passes import ATTRIBUTION
 from accelsim.sim.player import Timeline
+
+VIEWS: Registry[Callable[..., Any]] = Registry("view of a result", "accelsim.report")
+"""Ways to show a result: `html`, `pandas`. They live above this room, and register themselves."""
 
 TRAFFIC = ("filter", "ifmap", "psum_in", "ofmap", "psum_out")
 
@@ -212,6 +217,15 @@ class RunResult:
     def to_json(self) -> str:
         """`to_dict` as text, the same bytes for the same run."""
         return json.dumps(self.to_dict(), indent=1, sort_keys=False)
+
+    def to_pandas(self) -> Any:
+        """One row for each layer, as a pandas DataFrame (extra `table`)."""
+        return VIEWS.lookup("pandas")(self)
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it."""
+        text: str = VIEWS.lookup("html")(self)
+        return text
 
 
 def layer_record(layer: LayerResult) -> dict[str, Any]:

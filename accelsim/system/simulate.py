@@ -163,6 +163,7 @@ class _Plan:
             pinned=spec.pin_for(step.layer.name),
             fused_ops=step.fused_ops,
             vector_lanes=spec.vector.lanes,
+            layout=spec.dram.layout,
         )
 
     def _room(self, room: Room, index: int) -> Room:
