@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from accelsim.base.errors import ConfigError
-from accelsim.system.result import RunResult, layer_record
+from accelsim.system.result import VIEWS, RunResult, layer_record
 
 
 @contextmanager
@@ -139,6 +139,7 @@ def write_parquet(result: RunResult, path: str | Path) -> None:
         to_pandas(result).to_parquet(stream, index=False)
 
 
+@VIEWS.register("pandas")
 def to_pandas(result: RunResult) -> Any:
     """One row for each layer, as a pandas DataFrame.
 
