@@ -114,9 +114,10 @@ def walk_kernel(loops, tile, order, keep, bits, on_chip, out):  # type: ignore[n
                     held_f = key
                     key = a * trips[2] + c
                     if (b == 0 if keep[0] else key != held_i) and not on_chip[0]:
-                        pad_h, pad_w = loops[14] - tap_r * loops[12], loops[15] - tap_s * loops[13]
-                        low_h, rows = _fetched_span(pp * tp, count_p, h, tr, loops[10], loops[12], pad_h, keep[0], tp, 1)
-                        low_w, cols = _fetched_span(qq * tq, count_q, w, ts, loops[11], loops[13], pad_w, keep[0], tq, 0)
+                        dil_h, dil_w = loops[12], loops[13]
+                        pad_h, pad_w = loops[14] - tap_r * dil_h, loops[15] - tap_s * dil_w
+                        low_h, rows = _fetched_span(pp * tp, count_p, h, tr, loops[10], dil_h, pad_h, keep[0], tp, 1)
+                        low_w, cols = _fetched_span(qq * tq, count_q, w, ts, loops[11], dil_w, pad_w, keep[0], tq, 0)
                         out[row, 7] = (g * count_i * ch * rows * cols * bits[0] + 7) // 8
                         out[row, 21], out[row, 22], out[row, 23], out[row, 24] = low_h, rows, low_w, cols
                     held_i = key

@@ -177,7 +177,10 @@ def test_prefetch_never_costs_cycles() -> None:
 
 def test_a_layer_without_room_says_what_is_missing() -> None:
     arch = load_arch("teaching_4x4", ["buffers.filter_buffer.capacity_bytes=1"])
-    message = r"layer stem: no tile fits buffer 'filter_buffer': the smallest tile needs 2 bytes \(filter 2 x 1 B\), but 1 bytes"
+    message = (
+        r"layer stem: no tile fits buffer 'filter_buffer': "
+        r"the smallest tile needs 2 bytes \(filter 2 x 1 B\), but 1 bytes"
+    )
     with pytest.raises(ConfigError, match=message):
         run(arch, residual())
 
