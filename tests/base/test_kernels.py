@@ -129,7 +129,10 @@ def test_importing_kernels_imports_no_compiler() -> None:
 
 
 def test_plain_functions_under_disabled_jit() -> None:
-    code = "import sys\nfrom accelsim.mapping.spans import span\nprint(span(0, 3, 10, 3, 1, 1, 1))\nprint('numba' in sys.modules)"
+    code = (
+        "import sys\nfrom accelsim.mapping.spans import span\n"
+        "print(span(0, 3, 10, 3, 1, 1, 1))\nprint('numba' in sys.modules)"
+    )
     assert python(code, ROOT, NUMBA_DISABLE_JIT="1").splitlines() == ["(0, 4)", "False"]
 
 
