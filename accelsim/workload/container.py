@@ -164,7 +164,7 @@ def parse_json(raw: bytes | str, where: str) -> Any:
             if values > MAX_JSON_VALUES:
                 raise ConfigError(f"must have at most {MAX_JSON_VALUES} JSON values, has about {values}", where)
         data = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
-        if _SURROGATE.search(text):
+        if "\\u" in text and _SURROGATE.search(text):
             json.dumps(data, ensure_ascii=False).encode("utf-8")
     except RecursionError:
         raise ConfigError(f"is nested more than {MAX_JSON_DEPTH} levels deep", where) from None

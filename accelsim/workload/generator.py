@@ -128,6 +128,7 @@ def _check_range(start: int, count: int) -> None:
 
 def _fill(spec: GeneratorSpec, out: NDArray[Any], start: int) -> None:
     """Elements from `start` on, into `out` of at most `_CHUNK` elements."""
+    out = out.view(f"u{out.itemsize}")  # half as many variants of kernels to compile
     with np.errstate(over="ignore"):  # without JIT, wrapping multiplication of numpy scalars warns
         words = _words(spec, "value", start, out.size)
         if spec.distribution == "uniform":
@@ -230,25 +231,31 @@ def random_words(words, key, start):  # type: ignore[no-untyped-def]
 
 @kernel
 def uniform_values(words, out, count, negative):  # type: ignore[no-untyped-def]
-    """One of `count` (uint64, < 2**32) integers other than zero for each word, the least being -negative."""
-    low32 = np.uint64(0xFFFFFFFF)
+    """One of `count` (uint64, < 2**32) integers other than zero for each word, the least being -negative.
+
+    `out` is unsigned; negative numbers are in two's complement.
+    """
+    low32, mask = np.uint64(0xFFFFFFFF), (np.int64(1) << np.int64(8 * out.itemsize)) - 1
     for i in range(out.size):
         # the upper 64 bits of word * count
         high = (words[i] >> np.uint64(32)) * count + (((words[i] & low32) * count) >> np.uint64(32))
         value = np.int64(high >> np.uint64(32)) - negative
-        out[i] = value + np.int64(value >= 0)
+        out[i] = (value + np.int64(value >= 0)) & mask
 
 
 @kernel
 def shaped_values(words, out, table, signed):  # type: ignore[no-untyped-def]
-    """A magnitude from an alias table for each word; negative for every other word if `signed` (uint64 0 or 1)."""
-    mask = np.uint64(table.shape[1] - 1)
+    """A magnitude from an alias table for each word; negative for every other word if `signed` (uint64 0 or 1).
+
+    `out` as in `uniform_values`.
+    """
+    buckets, mask = np.uint64(table.shape[1] - 1), (np.int64(1) << np.int64(8 * out.itemsize)) - 1
     for i in range(out.size):
-        bucket = np.int64((words[i] >> np.uint64(1)) & mask)
+        bucket = np.int64((words[i] >> np.uint64(1)) & buckets)
         other = np.int64((words[i] >> np.uint64(32)) >= table[0, bucket])
         size = bucket + 1 + other * (np.int64(table[1, bucket]) - bucket - 1)
         minus = np.int64(words[i] & signed)
-        out[i] = (size ^ -minus) + minus
+        out[i] = ((size ^ -minus) + minus) & mask
 
 
 @kernel
@@ -284,20 +291,20 @@ def _words_example() -> tuple[Any, ...]:
 
 @uniform_values.warms_up_with
 def _uniform_example() -> tuple[Any, ...]:
-    return np.zeros(4, np.uint64), np.zeros(4, np.int8), np.uint64(255), 128
+    return np.zeros(4, np.uint64), np.zeros(4, np.uint8), np.uint64(255), 128
 
 
 @shaped_values.warms_up_with
 def _shaped_example() -> tuple[Any, ...]:
-    return np.zeros(4, np.uint64), np.zeros(4, np.int8), alias_table("laplace", 2, 0.5), np.uint64(1)
+    return np.zeros(4, np.uint64), np.zeros(4, np.uint8), alias_table("laplace", 2, 0.5), np.uint64(1)
 
 
 @zero_single.warms_up_with
 def _single_example() -> tuple[Any, ...]:
-    return np.zeros(4, np.int8), np.zeros(4, np.uint64), np.uint64(1)
+    return np.zeros(4, np.uint8), np.zeros(4, np.uint64), np.uint64(1)
 
 
 @zero_blocks.warms_up_with
 def _blocks_example() -> tuple[Any, ...]:
     words = np.zeros(4, np.uint64)
-    return np.zeros(4, np.int8), 0, 2, words, words, np.uint64(1), np.uint64(2048)
+    return np.zeros(4, np.uint8), 0, 2, words, words, np.uint64(1), np.uint64(2048)
