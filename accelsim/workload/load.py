@@ -49,6 +49,10 @@ def load_network(
     path = find(str(name_or_path), FOLDER, "workload", SUFFIXES)
     if variables and path.suffix not in (".yaml", ".yml"):
         raise ConfigError("only a YAML network has variables", str(path))
+    if path.suffix == ".onnx":  # whose batch may be left open, and decides about constants in the graph
+        from accelsim.workload.onnx_import import import_onnx
+
+        return import_onnx(path, batch=batch)[0]
     network = _read(path, variables)
     return network if batch is None else network.with_batch(batch)
 
@@ -58,10 +62,6 @@ def _read(path: Path, variables: Mapping[str, bool | int | float | str] | None) 
         from accelsim.workload.scalesim_csv import load_scalesim_csv
 
         return load_scalesim_csv(path)
-    if path.suffix == ".onnx":
-        from accelsim.workload.onnx_import import import_onnx
-
-        return import_onnx(path)[0]
     if path.suffix in (".yaml", ".yml"):
         return load_network_file(path, variables)
     raise ConfigError(f"a workload must be one of {', '.join(SUFFIXES)}, got {path.suffix!r}", str(path))

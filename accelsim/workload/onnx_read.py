@@ -170,6 +170,7 @@ def _check_names(graph: Any, name: str) -> None:
     """protobuf hands out text that is no UTF-8 as bytes."""
     texts: list[Any] = [t.name for t in graph.initializer]
     texts += [i.name for i in [*graph.input, *graph.output]]
+    texts += [d.dim_param for i in graph.input for d in i.type.tensor_type.shape.dim]
     for node in all_nodes(graph):
         texts += [node.name, node.op_type, node.domain, *node.input, *node.output, *(a.name for a in node.attribute)]
     bad = next((t for t in texts if not isinstance(t, str)), None)

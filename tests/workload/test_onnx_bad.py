@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from accelsim.base.errors import ConfigError
+from accelsim.workload.load import load_network
 from accelsim.workload.onnx_import import import_onnx
 from tests.workload.onnx_models import build, imported, node, numbers, onnx, save
 
@@ -173,6 +174,14 @@ def test_open_dimensions_can_be_given(tmp_path: Path) -> None:
     found = imported(open_model(), tmp_path, input_shapes={"x": (2, 3, 6)})
     assert found.network["z"].out_shape == (2, 3, 4)
     assert found.network.macs == 2 * 3 * 6 * 4
+
+
+def test_open_models_load_by_name_with_a_batch(tmp_path: Path) -> None:
+    nodes = [node("Flatten", "x", "f"), node("Gemm", "f w", "y")]
+    path = save(build(nodes, {"x": ("N", 2, 3)}, ["y"], {"w": numbers("w", 6, 4)}), tmp_path)
+    assert load_network(path, batch=3).macs == 3 * 6 * 4
+    with pytest.raises(ConfigError, match="batch"):
+        load_network(path)
 
 
 def test_batch(tmp_path: Path) -> None:
