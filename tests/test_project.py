@@ -65,3 +65,13 @@ def test_no_file_is_larger_than_it_needs_to_be() -> None:
         if (count := len(path.read_text().splitlines())) > 600
     }
     assert not long
+
+
+def test_every_folder_is_installed() -> None:
+    from configparser import ConfigParser
+
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = set(config["options"]["packages"].split())
+    folders = {".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / "accelsim").rglob("*.py")}
+    assert folders <= listed, f"setup.cfg does not install {sorted(folders - listed)}"
