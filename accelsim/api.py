@@ -68,10 +68,10 @@ def open_workload(
     workload: str | Path | Network | Trace,
     *,
     batch: int | None = None,
-    seed: int = 0,
-    weight_density: float = 1.0,
-    activation_density: float = 1.0,
-    settings: Mapping[str, Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    skip_unsupported: bool = False,
+    **settings: Any,
 ) -> Trace:
     """The trace of a workload: a trace file as it is; for a network one whose operands are described.
 
@@ -81,39 +81,40 @@ def open_workload(
         A shipped name (of a network or a trace), or a file: .trace, .yaml, .csv, .onnx.
     batch : int, optional
         First dimension of the network's inputs.
-    seed : int
-    weight_density, activation_density : float
-        Non-zeros over elements, of operands that are described.
-    settings : mapping, optional
-        More settings of `synthetic_trace`.
+    variables : mapping, optional
+        Other values for the variables of a YAML file.
+    input_shapes, skip_unsupported
+        As in `import_onnx`.
+    **settings
+        Of `synthetic_trace`: `seed`, `weight_density`, `activation_density`, ...
 
     Raises
     ------
     ConfigError
         Unknown name (with the nearest), a damaged file, or an option that a trace cannot obey.
     """
-    described = {"seed": seed, "weight_density": weight_density, "activation_density": activation_density}
-    fixed = [name for name, value in described.items() if value != _DEFAULTS[name]]
-    fixed += [*(settings or {}), *(["batch"] if batch is not None else [])]
+    chosen = {"batch": batch, "variables": variables, "input_shapes": input_shapes, **settings}
+    fixed = [name for name, value in chosen.items() if value is not None and value != {}]
     if isinstance(workload, Trace):
         return _as_it_is(workload, fixed)
-    if not isinstance(workload, Network):
+    if isinstance(workload, Network):
+        network = workload if batch is None else workload.with_batch(batch)
+    else:
         path = find(str(workload), FOLDER, "workload", (*SUFFIXES, TRACE))
         if path.suffix == TRACE:
             return _as_it_is(Trace.open(path), fixed)
-        workload = load_network(path, batch)
-    elif batch is not None:
-        workload = workload.with_batch(batch)
-    chosen = {**described, **(settings or {})}
-    return synthetic_trace(workload, **chosen)
+        if path.suffix == ".onnx":
+            from accelsim.workload.onnx_import import import_onnx
 
-
-_DEFAULTS: dict[str, Any] = {"seed": 0, "weight_density": 1.0, "activation_density": 1.0}
+            network, _ = import_onnx(path, skip_unsupported=skip_unsupported, batch=batch, input_shapes=input_shapes)
+        else:
+            network = load_network(path, batch, variables)
+    return synthetic_trace(network, **{name: value for name, value in settings.items() if value is not None})
 
 
 def _as_it_is(trace: Trace, fixed: Sequence[str]) -> Trace:
     if fixed:
-        what = f"a trace holds its own operands; {', '.join(fixed)} can be chosen for networks only"
+        what = f"a trace holds its own shapes and operands; {', '.join(fixed)} can be chosen for networks only"
         raise ConfigError(what, str(trace.path or trace.name))
     return trace
 
@@ -123,12 +124,8 @@ def run(
     workload: str | Path | Network | Trace,
     *,
     overrides: Sequence[str] = (),
-    batch: int | None = None,
-    seed: int = 0,
-    weight_density: float = 1.0,
-    activation_density: float = 1.0,
-    settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> RunResult:
     """Run a workload on an architecture.
 
@@ -136,12 +133,14 @@ def run(
     ----------
     arch : str, Path or Architecture
         A shipped name or a YAML file.
-    workload, batch, seed, weight_density, activation_density, settings
+    workload
         As in `open_workload`.
     overrides : sequence of str
         `key=value` in the words of the architecture's file: "engine.rows=64".
     progress : callable, optional
         Called with (layers lowered, layers in all, name).
+    **options
+        Of `open_workload`: `batch`, `seed`, `weight_density`, `activation_density`, ...
 
     Raises
     ------
@@ -154,15 +153,7 @@ def run(
         machine = arch
     else:
         machine = load_arch(arch, tuple(overrides))
-    trace = open_workload(
-        workload,
-        batch=batch,
-        seed=seed,
-        weight_density=weight_density,
-        activation_density=activation_density,
-        settings=settings,
-    )
-    return simulate(machine, trace, progress=progress)
+    return simulate(machine, open_workload(workload, **options), progress=progress)
 
 
 def report_text(result: RunResult, layers: str | int = "auto") -> str:

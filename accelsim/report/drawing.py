@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelsim.base.units import si
-from accelsim.report.files import atomic
+from accelsim.report.places import atomic
 from accelsim.system.result import RunResult
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from accelsim.report.drawing import FORMATS, save, style
 from accelsim.report.figure_activity import activity_figure
 from accelsim.report.figure_bars import cycles_figure, energy_figure
 from accelsim.report.figure_roofline import roofline_figure
-from accelsim.report.files import make_directory
+from accelsim.report.places import make_directory
 from accelsim.system.result import RunResult
 
 if TYPE_CHECKING:

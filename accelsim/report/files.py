@@ -4,86 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from accelsim.base.errors import ConfigError
+from accelsim.report.places import atomic, write_text
 from accelsim.system.result import VIEWS, RunResult, layer_record
 
 
-@contextmanager
-def atomic(path: Path) -> Iterator[IO[bytes]]:
-    """A binary stream whose content appears at `path` when the block ends well, and nowhere otherwise.
-
-    The content is written beside `path` under another name, and renamed when it is complete; an exception,
-    Ctrl-C among them, removes it. A `path` that is no regular file (`/dev/stdout`) is written directly.
-
-    Raises
-    ------
-    ConfigError
-        If the place cannot be written.
-    """
-    target = path.resolve() if path.is_symlink() else path
-    try:
-        if target.exists() and not target.is_file():
-            with target.open("wb") as stream:
-                yield stream
-            return
-        draft = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            with draft.open("xb") as stream:
-                yield stream
-            os.replace(draft, target)
-        finally:
-            draft.unlink(missing_ok=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise ConfigError(f"cannot be written: {error.strerror or error}", str(path)) from None
-
-
-def check_writable(path: Path) -> None:
-    """Refuse a place where no file can be written, before any work.
-
-    Raises
-    ------
-    ConfigError
-    """
-    if path.is_dir():
-        raise ConfigError("must be a file, but it is a directory", str(path))
-    folder = path.resolve().parent
-    if not folder.is_dir():
-        raise ConfigError(f"cannot be written: there is no directory {path.parent}", str(path))
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise ConfigError("cannot be written: permission denied", str(path))
-
-
-def make_directory(path: Path) -> Path:
-    """The directory `path`, made with its parents if need be.
-
-    Raises
-    ------
-    ConfigError
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot be made a directory: {error.strerror or error}", str(path)) from None
-    return path
-
-
-def write_text(path: Path, text: str) -> None:
-    """Text as UTF-8, atomically."""
-    with atomic(path) as stream:
-        stream.write(text.encode())
+def json_text(result: RunResult) -> str:
+    """Totals, layers and the resolved architecture: see `RunResult.to_dict`."""
+    return result.to_json() + "\n"
 
 
 def write_json(result: RunResult, path: str | Path) -> None:
-    """Totals, layers and the resolved architecture: see `RunResult.to_dict`."""
-    write_text(Path(path), result.to_json() + "\n")
+    """`json_text` as a file."""
+    write_text(Path(path), json_text(result))
 
 
 def layer_table(result: RunResult) -> tuple[list[str], list[dict[str, Any]]]:
@@ -116,14 +52,19 @@ _ORDER = (
 )
 
 
-def write_csv(result: RunResult, path: str | Path) -> None:
+def csv_text(result: RunResult) -> str:
     """One row for each layer; units are in the columns' names."""
     columns, records = layer_table(result)
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
-    write_text(Path(path), text.getvalue())
+    return text.getvalue()
+
+
+def write_csv(result: RunResult, path: str | Path) -> None:
+    """`csv_text` as a file."""
+    write_text(Path(path), csv_text(result))
 
 
 def write_parquet(result: RunResult, path: str | Path) -> None:

