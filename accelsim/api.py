@@ -149,7 +149,8 @@ def run(
     """
     if isinstance(arch, Architecture):
         if overrides:
-            raise ConfigError("overrides are for architectures given by name; use load_arch(name, overrides)", arch.name)
+            what = "overrides are for architectures given by name; use load_arch(name, overrides)"
+            raise ConfigError(what, arch.name)
         machine = arch
     else:
         machine = load_arch(arch, tuple(overrides))

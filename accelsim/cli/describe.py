@@ -132,7 +132,8 @@ def _derived(arch: Architecture, width: int) -> list[Line]:
     facts = {
         "peak": f"{peak:,} MACs per cycle, {2 * peak * spec.clock_hz / 1e12:.4g} TOPS",
         "buffers": human_bytes(capacity),
-        "DRAM": f"{si(spec.dram.bandwidth_bytes_per_s, 'B/s')}: {float(spec.dram_bytes_per_cycle()):.4g} bytes a cycle, "
+        "DRAM": f"{si(spec.dram.bandwidth_bytes_per_s, 'B/s')}: "
+        f"{float(spec.dram_bytes_per_cycle()):.4g} bytes a cycle, "
         f"{spec.dram_latency_cycles()} cycles of latency",
         "balance": f"{peak / float(spec.dram_bytes_per_cycle()):.4g} MACs per DRAM byte keep the array busy",
         "area": f"{sum(area.values()):.4g} mm2 on chip: {parts}",
@@ -212,7 +213,7 @@ def trace_lines(trace: Trace, width: int | None) -> list[Line]:
             Column("operand", [operand.role for operand in operands] + [""], name=True),
             Column("shape", ["x".join(map(str, operand.shape)) for operand in operands] + [""]),
             Column("type", [_type(operand) for operand in operands] + [""], name=True),
-            Column("as", ["described" if operand.generator else operand.encoding for operand in operands] + [""], name=True),
+            Column("as", ["described" if o.generator else o.encoding for o in operands] + [""], name=True),
             Column("density", [f"{operand.density:.3f}" for operand in operands] + [""]),
             Column(size.unit, [_size(operand, size) for operand in operands] + [size.text(_stored(operands))]),
         ],

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from accelsim.report.grid import Column, Grid, Line, show, terminal_width
 
+_NUMBERS = ("parameters", "MACs")
 Rows = list[tuple[str, ...]]
 
 
@@ -18,9 +19,7 @@ def command_list(options: argparse.Namespace) -> int:
     lines: list[Line] = []
     for kind in kinds:
         title, heads, rows = _KINDS[kind][0], _KINDS[kind][1], _KINDS[kind][2]()
-        columns = [
-            Column(head, [row[i] for row in rows], name=head not in ("parameters", "MACs")) for i, head in enumerate(heads)
-        ]
+        columns = [Column(head, [row[i] for row in rows], name=head not in _NUMBERS) for i, head in enumerate(heads)]
         if rows:
             lines += [*([[("", "")]] if lines else []), *Grid(title, columns, has_total=False).lines(width)]
     show(lines, sys.stdout)

@@ -17,12 +17,11 @@ def command_warmup(options: argparse.Namespace) -> int:
     announce_compilation(options.quiet)
     begun = time.monotonic()
     with progress_bar("compiling", options.quiet) as bar:
-        total, done = max(1, len(kernels.kernel_sources())), 0
+        names: list[str] = []
 
         def step(name: str) -> None:
-            nonlocal total, done
-            bar.update(done, max(total, done + 1), name)
-            done += 1
+            names.append(name)
+            bar.update(len(names), max(len(names), sum(k.example is not None for k in kernels.registered())), name)
 
         count = kernels.warmup(step)
     if not options.quiet:

@@ -93,7 +93,7 @@ class Parser(argparse.ArgumentParser):
     """Errors are one line, as all of ours."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, formatter_class=_Formatter, allow_abbrev=False, **kwargs)
+        super().__init__(*args, **{"formatter_class": _Formatter, "allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
         """Print one line and end with 2."""
@@ -110,7 +110,7 @@ def build_parser() -> Parser:
     """The parser of all commands."""
     parser = Parser(
         prog="accelsim",
-        description="What a neural network costs on a given accelerator: cycles, traffic, joules and mm2, layer by layer.",
+        description="What a neural network costs on an accelerator: cycles, traffic, joules and mm2, layer by layer.",
         epilog=_MAIN,
     )
     parser.add_argument("--version", action="version", version=f"accelsim {__version__}")
@@ -193,8 +193,8 @@ def _add_others(commands: Any) -> None:
     p.add_argument("--input", action="append", default=[], metavar="NAME=FILE.npy", help="input of an ONNX model")
     p.add_argument("--weight-bits", type=int, default=8, metavar="K", help="1 to 16 (default: 8)")
     p.add_argument("--activation-bits", type=int, default=8, metavar="K", help="1 to 16 (default: 8)")
-    p.add_argument("--per-tensor", action="store_true", help="one scale for a layer's weights, not one for each channel")
-    p.add_argument("--batch", type=int, metavar="N", help="first dimension of the inputs, where the model leaves it open")
+    p.add_argument("--per-tensor", action="store_true", help="one scale for a layer's weights, not one a channel")
+    p.add_argument("--batch", type=int, metavar="N", help="first dimension of inputs that leave it open")
     p.add_argument("--name", metavar="NAME", help="what the trace is called")
     p.add_argument("--source", default="", metavar="TEXT", help="where model and input come from; the trace keeps it")
     p.add_argument("--quiet", action="store_true", help="print nothing")

@@ -41,7 +41,8 @@ def _outputs(options: argparse.Namespace) -> dict[str, str]:
     """What is to be written where; refused now if it cannot be."""
     from accelsim.report.places import check_directory, check_writable
 
-    outputs = {kind: getattr(options, kind) for kind in ("json", "csv", "parquet", "timeline") if getattr(options, kind)}
+    kinds = ("json", "csv", "parquet", "timeline")
+    outputs = {kind: getattr(options, kind) for kind in kinds if getattr(options, kind)}
     for kind, place in outputs.items():
         if place == "-":
             if kind not in ("json", "csv"):

@@ -56,7 +56,8 @@ class Bar:
         from rich.markup import escape
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        columns = (TextColumn(escape(self.title)), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[what]}", markup=False))
+        what = TextColumn("{task.fields[what]}", markup=False)
+        columns = (TextColumn(escape(self.title)), BarColumn(), MofNCompleteColumn(), what)
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._progress.start()
         self._task = self._progress.add_task(self.title, total=total, what="")

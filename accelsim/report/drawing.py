@@ -74,13 +74,13 @@ def new_figure(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:
 def save(figure: Figure, path: Path) -> None:
     """Without date, version or anything else that changes from one time to the next."""
     kind = path.suffix[1:]
-    metadata: dict[str, Any] = {
+    known: dict[str, dict[str, Any]] = {
         "pdf": {"CreationDate": None, "Producer": "accelsim", "Creator": None},
         "svg": {"Date": None, "Creator": "accelsim"},
         "png": {"Software": "accelsim"},
-    }[kind]
+    }
     with style(), atomic(path) as stream:
-        figure.savefig(stream, format=kind, metadata=metadata)
+        figure.savefig(stream, format=kind, metadata=known[kind])
 
 
 def caption(result: RunResult, text: str) -> str:

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.base.units import human_bytes
-from accelsim.report.activity import HELD, MOVED, Steps, dram_rates, held_bytes
+from accelsim.report.activity import HELD, MOVED, Floats, Steps, dram_rates, held_bytes
 from accelsim.report.drawing import TEXT_WIDTH, caption, legend_above, new_figure, prefixed
 from accelsim.report.figure_bars import group_names, name_groups
 from accelsim.report.parts import OPERAND_COLOURS, OPERAND_LABELS, buffers, common_prefix
@@ -47,18 +46,19 @@ def activity_figure(result: RunResult) -> Figure:
     return figure
 
 
-def _stack(axes: Axes, time: NDArray[np.float64], series: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+def _stack(axes: Axes, time: Floats, series: Mapping[str, Floats]) -> Floats:
     """Steps on steps; returns their sum."""
     floor = np.zeros(len(time) - 1)
     for what, values in series.items():
         top = floor + values
-        axes.stairs(top, time, baseline=floor, fill=True, color=OPERAND_COLOURS[what], linewidth=0, label=OPERAND_LABELS[what])
+        colour, label = OPERAND_COLOURS[what], OPERAND_LABELS[what]
+        axes.stairs(top, time, baseline=floor, fill=True, color=colour, linewidth=0, label=label)
         floor = top
     return floor
 
 
 def _buffer_panel(
-    axes: Axes, result: RunResult, name: str, inside: Mapping[str, Steps], time: NDArray[np.float64], edges: NDArray[np.float64]
+    axes: Axes, result: RunResult, name: str, inside: Mapping[str, Steps], time: Floats, edges: Floats
 ) -> None:
     capacity = int(buffers(result)[name]["capacity_bytes"])
     used = {what: steps.means(edges) / capacity * 100 for what, steps in inside.items()}
@@ -73,10 +73,10 @@ def _label(axes: Axes, text: str) -> None:
     axes.set_ylabel(text, rotation=0, ha="right", va="center", labelpad=4)
 
 
-def _dram_panel(axes: Axes, result: RunResult, time: NDArray[np.float64], edges: NDArray[np.float64]) -> None:
+def _dram_panel(axes: Axes, result: RunResult, time: Floats, edges: Floats) -> None:
     factor = result.clock_hz / 1e9
     rates = dram_rates(result)
-    moved: dict[str, NDArray[np.float64]] = {}
+    moved: dict[str, Floats] = {}
     for name in MOVED:
         if name in rates:
             what = "psum" if name.startswith("psum") else name
@@ -99,7 +99,8 @@ def _layers(panels: Sequence[Axes], result: RunResult, size: float) -> None:
     if len(names) <= 20:
         groups = [(name, float(ends[i]), float(ends[i + 1])) for i, name in enumerate(names)]
     else:
-        groups = [(name, float(ends[round(a + 0.5)]), float(ends[round(b + 0.5)])) for name, a, b in group_names(names)]
+        edges = [(name, round(a + 0.5), round(b + 0.5)) for name, a, b in group_names(names)]
+        groups = [(name, float(ends[first]), float(ends[last])) for name, first, last in edges]
     if len(groups) < 2:
         return
     for axes in panels:
@@ -116,5 +117,6 @@ def _one_legend(figure: Figure, panels: Sequence[Axes], result: RunResult) -> No
             seen.setdefault(label, handle)
     order = [OPERAND_LABELS[what] for what in HELD if OPERAND_LABELS[what] in seen]
     moved = sum(layer.total_dram_bytes for layer in result.layers)
-    title = caption(result, f"{human_bytes(moved)} of DRAM traffic, {prefixed(moved / result.seconds, 'B/s')} on average")
+    rate = prefixed(moved / result.seconds, "B/s")
+    title = caption(result, f"{human_bytes(moved)} of DRAM traffic, {rate} on average")
     legend_above(figure, panels[0], title, handles=[(seen[label], label) for label in order])

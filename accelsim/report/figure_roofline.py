@@ -47,7 +47,8 @@ def roofline_figure(result: RunResult) -> Figure:
     axes.set_ylim(min([*reached, peak]) / 3, peak * 2.2)
     if len(finite) < len(intensity):
         axes.axvspan(high * 1.1, right, color="#F0F0F0", linewidth=0, zorder=0)
-        axes.text(right, 0.02, "no DRAM\ntraffic ", transform=axes.get_xaxis_transform(), ha="right", va="bottom", fontsize=5.5)
+        low_right: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "ha": "right", "va": "bottom"}
+        axes.text(right, 0.02, "no DRAM\ntraffic ", fontsize=5.5, **low_right)
     axes.plot([low, ridge, right], [low * bandwidth, peak, peak], color="black", zorder=3, label="_roof")
     _roof_texts(axes, result, x, reached)
     _dots(axes, result, layers, x, reached)
@@ -70,7 +71,8 @@ def _tops(result: RunResult) -> tuple[Any, Any]:
 
 def _roof_texts(axes: Axes, result: RunResult, x: Any, y: Any) -> None:
     peak, bandwidth = result.peak_macs_per_cycle, result.dram_bytes_per_cycle
-    axes.text(0.98, peak * 1.1, f"{peak:,} MACs per cycle", transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=6)
+    at_right: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}
+    axes.text(0.98, peak * 1.1, f"{peak:,} MACs per cycle", fontsize=6, **at_right)
     gigabytes = bandwidth * result.clock_hz / 1e9
     x0, y0 = _Page(axes).at(*_quietest(axes, result, x, y))
     axes.text(

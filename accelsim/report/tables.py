@@ -103,7 +103,9 @@ def _names(parts: list[Part]) -> Column:
     return Column("layer", [part.name for part in parts], name=True)
 
 
-def _scaled(head: str, parts: list[Part], scale: Scale, value: Callable[[Part], float | None], group: str = "") -> Column:
+def _scaled(
+    head: str, parts: list[Part], scale: Scale, value: Callable[[Part], float | None], group: str = ""
+) -> Column:
     """A column in one unit, which stands in its heading."""
     return Column(f"{head} {scale.unit}".strip(), [scale.text(value(part)) for part in parts], group)
 
@@ -198,7 +200,8 @@ def energy_grid(result: RunResult, parts: list[Part]) -> Grid:
     columns = _units_in_groups(columns)
     efficiency = Scale("TOPS/W", 1.0, 3)
     columns.insert(1, _scaled("", rows, efficiency, lambda part: part.tops_per_watt))
-    columns.insert(2, _percent("%", rows, lambda p: p.total_energy_pj / total.total_energy_pj if total.energy_pj else None))
+    all_of_it = total.total_energy_pj
+    columns.insert(2, _percent("%", rows, lambda part: part.total_energy_pj / all_of_it if all_of_it else None))
     return Grid("Energy", columns)
 
 

@@ -167,7 +167,8 @@ def _occupancy(result: RunResult, clock: _Clock) -> Iterator[Event]:
         for what, steps in inside.items():
             at, level = steps.levels()
             for cycle, held in zip(at.tolist(), level.tolist(), strict=True):
-                yield _counter(f"{buffer}: {OPERAND_LABELS[what]} (bytes)", BUFFERS, clock.us(cycle), {"bytes": round(held)})
+                name = f"{buffer}: {OPERAND_LABELS[what]} (bytes)"
+                yield _counter(name, BUFFERS, clock.us(cycle), {"bytes": round(held)})
 
 
 def _counter(name: str, pid: int, ts: float, values: dict[Any, Any]) -> Event:
