@@ -19,6 +19,12 @@ ort = pytest.importorskip("onnxruntime")
 Arrays = Mapping[str, np.ndarray]
 
 
+def needs_opset(version: int) -> None:
+    """Skip where the installed onnx is older than this operator set."""
+    if onnx.defs.onnx_opset_version() < version:
+        pytest.skip(f"the installed onnx {onnx.__version__} does not know operator set {version}")
+
+
 def numbers(name: str, *dims: int, low: float = -1.0) -> np.ndarray:
     """Floats in [low, 1), the same in every run."""
     rng = np.random.default_rng([*map(ord, name), *dims])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.workload.onnx_models import build, check_outputs, node, numbers
+from tests.workload.onnx_models import build, check_outputs, needs_opset, node, numbers
 
 SETTINGS = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -216,6 +216,7 @@ def test_einsum(equation: str, a: tuple[int, ...], b: tuple[int, ...], tmp_path:
 
 @pytest.mark.parametrize("heads, shared", [(4, 4), (4, 2), (4, 1)])
 def test_attention(heads: int, shared: int, tmp_path: Path) -> None:
+    needs_opset(23)
     dims = {"q": (2, heads, 5, 8), "k": (2, shared, 6, 8), "v": (2, shared, 6, 3)}
     model = build([node("Attention", "q k v", "y", scale=1.0)], dims, ["y"], opset=23)
     model.ir_version = 11
