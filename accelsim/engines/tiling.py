@@ -27,7 +27,8 @@ def choose(task: Task, problem: Problem, interval: Cycles) -> Mapping:
 
     `interval(m, n, k)` gives, for int64 arrays of tile extents, the cycles that the array is taken by
     one tile. A layer's time is estimated as max(compute, traffic / bandwidth), plus what cannot
-    overlap: the way in of the first tile and the way out of the last.
+    overlap: the way in of the first tile and the way out of the last. Among equals the one that keeps
+    the array busy for the shortest time wins, then the one with the fewest passes.
 
     Raises
     ------
@@ -42,14 +43,18 @@ def choose(task: Task, problem: Problem, interval: Cycles) -> Mapping:
         options = Candidates(options.rows[options.traffic_bits == options.traffic_bits[0]])
     if len(options) == 1:
         return options[0]
-    # estimates within 1/256 of the best count as equal, and the fewest passes decide
-    cycles = _estimate(task, problem, options, interval)
+    # estimates within 1/256 of the best count as equal, then the array's own cycles within 1/64
+    cycles, busy = _estimate(task, problem, options, interval)
     near = np.flatnonzero(cycles <= cycles.min() + cycles.min() // 256)
+    near = near[busy[near] <= busy[near].min() + busy[near].min() // 64]
     keys = (near, options.traffic_bits[near], cycles[near], options.passes[near])
     return options[int(near[np.lexsort(keys)[0]])]
 
 
-def _estimate(task: Task, problem: Problem, options: Candidates, interval: Cycles) -> NDArray[np.int64]:
+def _estimate(
+    task: Task, problem: Problem, options: Candidates, interval: Cycles
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(cycles of the layer, cycles of the array alone) of each option."""
     loops = problem.loops
     column = {name: options.column(name) for name in TILE_EXTENTS}
     extent = {"images": loops.images, "rows": loops.p, "cols": loops.q}
@@ -64,12 +69,20 @@ def _estimate(task: Task, problem: Problem, options: Candidates, interval: Cycle
     tap_tiles = loops.window // taps
     edge_n = loops.outputs - (trips_n - 1) * column["outputs"]
     edge_c = loops.channels - (trips_c - 1) * column["channels"]
+    # what a pass fetches cannot overlap with more than its own time: a filter tile's share of the traffic
+    rate = task.dram_bytes_per_cycle * 8
+    filters = loops.groups * loops.outputs * loops.channels * loops.window * problem.bits[1] * counts_m
+    moved = np.minimum(options.traffic_bits, filters)
+    busy = np.zeros(len(options), np.int64)
     for m, times_m in ((full_m, counts_m - 1), (edge_m, 1)):
         for n, times_n in ((column["outputs"], trips_n - 1), (edge_n, 1)):
             for c, times_c in ((column["channels"], trips_c - 1), (edge_c, 1)):
-                total += interval(m, n, c * taps) * (times_m * times_n * times_c * tap_tiles)
-    total *= loops.groups
-    rate = task.dram_bytes_per_cycle * 8
+                times = times_m * times_n * times_c * tap_tiles
+                cycles = interval(m, n, c * taps)
+                fetch = n * c * taps * problem.bits[1] * moved // filters * rate.denominator // rate.numerator
+                busy += cycles * times
+                total += np.maximum(cycles, fetch) * times
+    busy, total = busy * loops.groups, total * loops.groups
     # transfers move whole bursts: half a burst more than asked for, on average
     in_flight = (options.traffic_bits + options.passes * (task.burst_bytes * 4)) * rate.denominator // rate.numerator
     groups, burst = column["groups"], task.burst_bytes * 8
@@ -82,8 +95,7 @@ def _estimate(task: Task, problem: Problem, options: Candidates, interval: Cycle
         if not here:
             exposed += -(-bits // burst) * burst
     exposed = exposed * rate.denominator // rate.numerator
-    estimate: NDArray[np.int64] = np.maximum(total, in_flight) + exposed
-    return estimate
+    return np.maximum(total, in_flight) + exposed, busy
 
 
 def pinned_mapping(task: Task, loops: Loops) -> Mapping | None:
