@@ -179,14 +179,17 @@ class Step:
         layer = state_or_layer.layer if isinstance(state_or_layer, TensorState) else state_or_layer
         return per_layer(value, layer if isinstance(layer, str) else layer.name, self.where)
 
-    def words(self, state: TensorState, purpose: str, start: int, count: int) -> NDArray[np.uint64]:
-        """64-bit random words `start` to `start + count - 1` for this step, tensor and purpose."""
+    def key(self, state: TensorState, purpose: str) -> np.uint64:
+        """The key of the stream of random words for this step, tensor and purpose."""
         text = "/".join((str(self.context.seed), self.label, state.name, purpose)).encode()
         digest = hashlib.blake2b(text, digest_size=8, person=b"accelsim.step").digest()
-        key = np.uint64(int.from_bytes(digest, "little"))
+        return np.uint64(int.from_bytes(digest, "little"))
+
+    def words(self, state: TensorState, purpose: str, start: int, count: int) -> NDArray[np.uint64]:
+        """64-bit random words `start` to `start + count - 1` of that stream."""
         words: NDArray[np.uint64] = np.empty(count, np.uint64)
         with np.errstate(over="ignore"):
-            random_words(words, key, np.uint64(start))
+            random_words(words, self.key(state, purpose), np.uint64(start))
         return words
 
     def choose(self, before: Source) -> list[Key]:

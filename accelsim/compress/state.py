@@ -76,14 +76,14 @@ class Quantized:
             raise SimulationBug(f"encoding {self.meaning} does not say what integers stand for")
         return found
 
-    @property
-    def zero_code(self) -> int | None:
-        """The integer that stands for 0.0 everywhere in the tensor; None if there is none."""
+    def zeros(self) -> IntArray | None:
+        """The integer that stands for 0.0, or one for each first index, ready to broadcast; None if there is none."""
         if self.meaning == "affine":
-            points = np.unique(self.tables["zero_point"])
-            return int(points[0]) if points.size == 1 else None
+            points = np.asarray(self.tables["zero_point"]).astype(self.codes.dtype)
+            return points.reshape(-1, *[1] * (self.codes.ndim - 1)) if points.ndim else points
         coder = self.coder
-        return coder.zero_code(self.tables, coder.read_meta(self.meta), self.bits)
+        code = coder.zero_code(self.tables, coder.read_meta(self.meta), self.bits)
+        return None if code is None else np.asarray(code, self.codes.dtype)
 
 
 def affine_values(codes: IntArray, scale: NDArray[Any], zero_point: NDArray[Any]) -> FloatArray:
@@ -214,11 +214,11 @@ class TensorState:
         if quantized is None:
             self._values = np.where(removed, np.float32(0), self.values)
         else:
-            zero = quantized.zero_code
+            zero = quantized.zeros()
             if zero is None:
                 what = f"cannot be pruned: its {quantized.meaning} levels have no zero; prune first"
                 raise ConfigError(what, self.name)
-            codes = np.where(removed, quantized.codes.dtype.type(zero), quantized.codes)
+            codes = np.where(removed, zero, quantized.codes)
             self._values, self.quantized = None, replace(quantized, codes=codes)
         self.pruned = True
 
@@ -230,7 +230,7 @@ class TensorState:
         ConfigError
             If the tensor is pruned, but zero has no code.
         """
-        if self.pruned and quantized.zero_code is None:
+        if self.pruned and quantized.zeros() is None:
             raise ConfigError(f"is pruned, but its new {quantized.meaning} levels have no zero", self.name)
         codes, dtype = quantized.codes, value_dtype(quantized.bits, quantized.signed)
         if codes.shape != self.shape or codes.dtype != dtype:
