@@ -297,7 +297,8 @@ def buffer_stalls(spec: BufferSpec, passes: Ints) -> Ints:
             cycles[row], _ = contend_kernel(streams, spec.parameters(), unused[0], unused[1], served)
     else:
         array_cycles_kernel(passes, spec.parameters(), cycles)
-    return cycles - np.where(dma, 0, passes[:, :, 4]).max(axis=1, initial=0)
+    steps: Ints = np.where(dma, 0, passes[:, :, 4]).max(axis=1, initial=0)
+    return cycles - steps
 
 
 def port_cycles(spec: BankedMemory, reads: Mapping[str, Any], writes: Mapping[str, Any]) -> Ints:

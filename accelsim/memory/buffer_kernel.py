@@ -243,7 +243,7 @@ def contend_kernel(streams, params, finish, refused, served):  # type: ignore[no
                             now[i] += times * (now[i] - saved[i])
                         power = np.int64(0)
             if since == power or power == 0:
-                power, since = max(1, 2 * power), np.int64(0)
+                power, since = 2 * power if power > 0 else np.int64(1), np.int64(0)
                 for i in range(len(now)):
                     saved[i] = now[i]
             wanted = _cycle(streams, params, now[1], free, left, done, turned_down, moved)
