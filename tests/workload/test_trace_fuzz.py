@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,7 +104,7 @@ def mutation(data: st.DataObject) -> Callable[[Any], None]:
                 case "nudge" if type(owner[key]) is int:
                     owner[key] += data.draw(st.sampled_from([-1, 1, 8]))
                 case _:
-                    owner[key] = data.draw(st.sampled_from(STRANGE))
+                    owner[key] = copy.deepcopy(data.draw(st.sampled_from(STRANGE)))
 
     return change
 

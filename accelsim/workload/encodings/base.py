@@ -69,6 +69,8 @@ class Encoding:
     A subclass answers for values that the base has already checked: integers in the range of `bits` bits
     (or finite float32 if `floating`), and payloads whose arrays have exactly the dtypes and shapes that its
     `layout` gives.
+
+    No payload array may be called `scale` or `zero_point`: traces keep an operand's own under these names.
     """
 
     kind: ClassVar[str] = ""
