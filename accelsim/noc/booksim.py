@@ -17,10 +17,11 @@ import numpy as np
 from accelsim.base.kernels import kernel
 from accelsim.noc import flit_state as fs
 from accelsim.noc.flit_events import queue_flow
-from accelsim.noc.flit_kernel import run_flits
+from accelsim.noc.flit_kernel import run_flits, run_trace
 from accelsim.noc.flit_state import (
     ACTIVE,
     EVENTS,
+    F_ANY,
     F_DELIVERIES,
     F_LAST_FLITS,
     F_MESSAGE,
@@ -165,6 +166,7 @@ def make_packets(
             m[flow + F_SENDABLE] = 1
             m[flow + F_DELIVERIES] = 1
             m[flow + F_VCS] = -1
+            m[flow + F_ANY] = -1
             queue_flow(m, flow)
             break
         if par[RECORDING] and queue_time[node] > par[DRAIN_TIME] and targets[2, node] == 0:
@@ -191,6 +193,40 @@ def drive(
         while m[NOW] < until:
             run_flits(m, until)
     return cycles
+
+
+def replay(
+    graph: RouterGraph, spec: RouterSpec, created: IntArray, source: IntArray, target: IntArray, flits: int
+) -> IntArray:
+    """Sends given packets, each `flits` long, and tells when they moved.
+
+    Parameters
+    ----------
+    created, source, target : int arrays, shape (packets,)
+        In ascending order of `created`; packets of one cycle and source leave in the order given.
+
+    Returns
+    -------
+    int array, shape (packets, 4)
+        Cycles in which head and tail were injected, and head and tail ejected.
+    """
+    packets = len(created)
+    layout = fs.Layout(graph, spec, log_rows=2 * flits * packets)
+    first = layout.end + 1
+    m = np.concatenate([layout.memory[:first], np.zeros(fs.F_SIZE * packets, np.int64)])
+    m[first - 1] = MANY
+    flows = m[first:].reshape(packets, fs.F_SIZE)
+    flows[:, F_SOURCE], flows[:, F_TARGET] = layout.terminals + layout.t_size * source, target
+    flows[:, F_MESSAGE], flows[:, [F_VCS, F_ANY]] = first - 1, m[fs.ALL_VCS]
+    flows[:, F_PACKETS] = flows[:, F_DELIVERIES] = 1
+    flows[:, F_PACKET_FLITS] = flows[:, F_LAST_FLITS] = flits
+    run_trace(m, created, first + fs.F_SIZE * np.arange(packets))
+    rows = m[m[fs.AT_LOG] :][: fs.LOG_SIZE * m[fs.LOGGED]].reshape(-1, fs.LOG_SIZE)
+    times = np.full((packets, 4), -1)
+    for column, (ejected, mark) in enumerate(((0, 2), (0, 1), (1, 2), (1, 1))):
+        these = rows[(rows[:, 2] == ejected) & (rows[:, 3] & mark > 0)]
+        times[((these[:, 3] >> 2) - first) // fs.F_SIZE, column] = these[:, 0]
+    return times
 
 
 @dataclass(frozen=True)
@@ -312,8 +348,8 @@ class BookSim:
             self.steps(SAMPLE_CYCLES)
             mean, accepted, waiting = self._sample(reset, warm_until)
             if latency and waiting > LATENCY_LIMIT:
-                return self._curve(reset, warm_until, self.now, stable=False)
-            change = abs(mean - previous[0]) / mean, abs(accepted - previous[1]) / accepted
+                return self._curve(reset, warm_until, self.now, self.now, stable=False)
+            change = abs(1 - previous[0] / mean), abs(1 - previous[1] / accepted) if accepted else 1.0
             previous = mean, accepted
             if not warm and sample + 1 >= WARMUP_SAMPLES:
                 warm = clear = True
@@ -330,17 +366,17 @@ class BookSim:
         self.par[DRAIN_TIME] = end
         while latency and self.steps(SAMPLE_CYCLES) == SAMPLE_CYCLES:
             if self._sample(reset, warm_until)[2] > LATENCY_LIMIT:
-                return self._curve(reset, warm_until, end, stable=False)
+                return self._curve(reset, warm_until, end, end, stable=False)  # as it stood before draining
         self.par[STOPPED] = 1
         while self.steps(SAMPLE_CYCLES) == SAMPLE_CYCLES:
             pass
-        return self._curve(reset, warm_until, end, stable=True)
+        return self._curve(reset, warm_until, end, self.now, stable=True)
 
     def _sample(self, reset: int, warm_until: int) -> tuple[float, float, float]:
         """(mean packet latency, accepted rate, mean latency with the ages of flits that still wait)."""
         _, ejected = self.events()
         now = self.now
-        tails = self._counted(ejected, reset, warm_until)
+        tails = self._counted(ejected, reset, warm_until, now)
         spans = tails[:, 0] - self.made[tails[:, 2], 0]
         flits = int(np.sum((ejected[:, 0] >= reset) & (ejected[:, 0] < now)))
         left = np.full(int(self.par[MADE]), self.flits)
@@ -350,18 +386,19 @@ class BookSim:
         mean = float(spans.mean()) if len(spans) else float("nan")
         return mean, flits / (now - reset) / len(self.queue_time), float(spans.sum() + ages.sum()) / max(1, total)
 
-    def _counted(self, ejected: IntArray, reset: int, warm_until: int) -> IntArray:
+    def _counted(self, ejected: IntArray, reset: int, warm_until: int, until: int) -> IntArray:
         """Tails whose packets enter the statistics: all while warming up, then the recorded ones."""
-        tails = ejected[(ejected[:, 4] == 1) & (ejected[:, 0] >= reset) & (ejected[:, 0] < self.now)]
-        return tails[(tails[:, 0] < warm_until) | (self.made[tails[:, 2], 1] == 1)]
+        tails = ejected[(ejected[:, 4] == 1) & (ejected[:, 0] >= reset) & (ejected[:, 0] < until)]
+        counted: IntArray = tails[(tails[:, 0] < warm_until) | (self.made[tails[:, 2], 1] == 1)]
+        return counted
 
-    def _curve(self, reset: int, warm_until: int, end: int, stable: bool) -> Curve:
+    def _curve(self, reset: int, warm_until: int, end: int, until: int, stable: bool) -> Curve:
         injected, ejected = self.events()
-        tails = self._counted(ejected, reset, warm_until)
+        tails = self._counted(ejected, reset, warm_until, until)
         packets = int(self.par[MADE])
         head_in = np.zeros(packets, np.int64)
         head_in[injected[injected[:, 3] == 1, 2]] = injected[injected[:, 3] == 1, 0]
-        flit_spans = self._flit_spans(injected, ejected)[(ejected[:, 0] >= reset) & (ejected[:, 0] < self.now)]
+        flit_spans = self._flit_spans(injected, ejected)[(ejected[:, 0] >= reset) & (ejected[:, 0] < until)]
         nodes, span = len(self.queue_time), end - reset
         window = (ejected[:, 0] >= reset) & (ejected[:, 0] < end)
         per_node = np.bincount(ejected[window, 1], minlength=nodes) / span
@@ -371,7 +408,7 @@ class BookSim:
         some = len(tails) > 0
         return Curve(
             stable=stable,
-            cycles=self.now,
+            cycles=until,
             latency=float(spans.mean()) if some else None,
             latency_min=int(spans.min()) if some else None,
             latency_max=int(spans.max()) if some else None,

@@ -88,12 +88,12 @@ class DetailedNoc(StagedNoc):
         m[[row + fs.F_SOURCE, row + fs.F_TARGET]] = self.layout.terminal(flow.source), target
         m[[row + fs.F_MESSAGE, row + fs.F_DELIVERIES]] = count, packets * len(flow.targets)
         m[[row + fs.F_PACKETS, row + fs.F_PACKET_FLITS, row + fs.F_LAST_FLITS]] = packets, size, last
-        m[row + fs.F_VCS] = self._lane(message) if spec.ordered or message.kind == "reduction" else m[fs.ALL_VCS]
-
-    def _lane(self, message: Message) -> int:
-        """The one virtual channel (of each class) that a message keeps to."""
-        each = self.spec.virtual_channels // self.graph.classes
-        return sum(1 << message.id % each + c * each for c in range(self.graph.classes))
+        m[[row + fs.F_VCS, row + fs.F_ANY]] = m[fs.ALL_VCS]
+        if spec.ordered or message.kind == "reduction":  # one virtual channel of each class
+            each = spec.virtual_channels // self.graph.classes
+            lane = message.id % each
+            m[row + fs.F_VCS] = sum(1 << lane + c * each for c in range(self.graph.classes))
+            m[row + fs.F_ANY] = 1 << lane
 
     def _adopt(self, parent: int, child: int) -> None:
         m = self.memory

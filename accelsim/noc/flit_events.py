@@ -34,6 +34,7 @@ from accelsim.noc.flit_state import (
     DONE,
     EVENTS,
     F_AHEAD,
+    F_ANY,
     F_ARRIVED,
     F_CHILD,
     F_CHILDREN,
@@ -202,7 +203,8 @@ def begin_packet(m: Any, vc: Any, t: Any) -> None:
     for o in range(m[PORTS]):
         if tree >> o & 1:
             branch = vc + V_BRANCH + B_SIZE * o
-            m[branch + B_ALLOWED] = m[m[AT_CLASSES] + (tree >> (16 + 2 * o) & 3)] & m[flow + F_VCS]
+            klass = tree >> (16 + 2 * o) & 3
+            m[branch + B_ALLOWED] = m[m[AT_CLASSES] + klass] & (m[flow + F_VCS] if klass else m[flow + F_ANY])
             m[branch + B_READ] = m[vc + V_READ]
     push(m, m[AT_BID], t + m[TO_VC_BID], vc)
 
@@ -280,7 +282,7 @@ def send(m: Any, t: Any) -> None:
         v = m[terminal + T_VC]
         head = v < 0
         if head:
-            free = m[terminal + T_FREE] & m[flow + F_VCS]
+            free = m[terminal + T_FREE] & m[flow + F_ANY]
             for w in range(m[VCS]):
                 if m[terminal + T_OUTPUT + C_SIZE * w + C_CREDIT] == 0:
                     free &= ~(1 << w)

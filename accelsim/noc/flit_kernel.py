@@ -12,7 +12,7 @@ from typing import Any
 from accelsim.base.kernels import kernel
 from accelsim.noc.flit_events import deliver, queue_flow, receive, send
 from accelsim.noc.flit_router import decide
-from accelsim.noc.flit_state import ACTIVE, DONE, EVENTS, F_SENDABLE, F_SOURCE, NOW, SOURCES, Layout
+from accelsim.noc.flit_state import ACTIVE, DONE, EVENTS, F_SENDABLE, F_SOURCE, NOW, QUIET, SOURCES, Layout
 
 
 @kernel(error_model="numpy")
@@ -34,15 +34,19 @@ def run_flits(m: Any, limit: Any) -> Any:
     """
     t = m[NOW]
     m[DONE] = 0
+    quiet = 0
     while True:
         if m[EVENTS] and deliver(m, t):
             break
         if t >= limit:
             break
-        if m[EVENTS] == 0 and m[ACTIVE] == 0 and m[SOURCES] == 0:
-            t = limit
-            break
-        if m[EVENTS]:
+        if m[EVENTS] == 0:
+            quiet += 1
+            if quiet > m[QUIET] or (m[ACTIVE] == 0 and m[SOURCES] == 0):  # a deadlock, or idle
+                t = limit
+                break
+        else:
+            quiet = 0
             receive(m, t)
         if m[SOURCES]:
             send(m, t)

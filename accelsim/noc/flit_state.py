@@ -41,6 +41,7 @@ from accelsim.noc.router import MAX_VC_INPUTS, RouterSpec
     DONE,  # messages on the list
     LOGGED,  # rows written (or dropped)
     LOG_ROWS,
+    QUIET,  # cycles without an event after which nothing will move any more
     AT_CTZ,  # position of the only bit of a word, by the word modulo 67
     AT_CLASSES,  # masks of the virtual channels of each class
     AT_ROUTE,
@@ -55,7 +56,7 @@ from accelsim.noc.router import MAX_VC_INPUTS, RouterSpec
     AT_SCRATCH,
     AT_LOG,
     N_GLOBALS,
-) = range(36)
+) = range(37)
 #: Router: input virtual channels that bid for an output virtual channel, or for the switch.
 R_VC_BIDS, R_SW_BIDS, R_LISTED, R_INPUT, R_OUTPUT, R_ROUTE, R_NUMBER, R_SIZE = range(8)
 #: Input port: C record behind its virtual channel 0, round-robin pointers, V record 0.
@@ -82,7 +83,8 @@ T_INPUT, T_HEAD, T_TAIL, T_VC, T_LEFT, T_FREE, T_LAST, T_LISTED, T_NUMBER, T_OUT
     F_NEXT,  # flow behind it in that queue, or 0
     F_QUEUED,
     F_DELIVERIES,  # packets yet to arrive, over all destinations
-    F_VCS,  # virtual channels it may use
+    F_VCS,  # virtual channels it may use where these have classes
+    F_ANY,  # and where they have none
     F_PARENT,  # flow that adds this one to its own, or 0
     F_CHILD,  # first flow that this one adds, or 0
     F_SIBLING,
@@ -91,7 +93,7 @@ T_INPUT, T_HEAD, T_TAIL, T_VC, T_LEFT, T_FREE, T_LAST, T_LISTED, T_NUMBER, T_OUT
     F_SUMMED,  # packets of which all children's are there
     F_AHEAD,  # children with more than F_SUMMED there
     F_SIZE,
-) = range(19)
+) = range(20)
 LOG_SIZE = 5  # cycle, terminal, 1 if ejected, flit, virtual channel
 #: Areas of the scratch: bidders of each output; virtual channel by (input, output); grants to each input;
 #: virtual channels granted to each bidder.
@@ -137,6 +139,8 @@ class Layout:
         m[[BUFFER, V_SIZE, O_SIZE]] = V_BRANCH + B_SIZE * ports, self.v_size, self.o_size
         m[[TO_VC_BID, SPECULATIVE, ADDER]] = self._to_vc_bid, spec.speculative, spec.adder_cycles
         m[[INJECT, SOURCE_CREDIT, EJECT_CREDIT]] = self._inject, self._source_credit, self._eject_credit
+        # virtual channels may be given out one after the other, and a link may rest, without anything moving
+        m[QUIET] = 4 + vcs + max([1, *(link.period_cycles for link in graph.links)])
         m[[WHEEL_MASK, WHEEL_ROOM, LOG_ROWS]] = self.wheel - 1, room, log_rows
         m[[AT_CTZ, AT_CLASSES, AT_ROUTE]] = at_ctz, at_classes, at_route
         m[[AT_ARRIVE, AT_CREDIT, AT_BID, AT_EJECT, AT_SEND]] = wheels

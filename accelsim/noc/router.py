@@ -66,7 +66,7 @@ class RouterSpec(PacketSpec):
     speculative: bool = False
     """Heads bid for the switch while they bid for a virtual channel."""
     ordered: bool = False
-    """Keep each message on one virtual channel, so that its packets stay in order."""
+    """Keep each message on the virtual channel (of each class) of its id, modulo their number: in order then."""
     multicast: Literal["tree", "unicast"] = "tree"
     """tree: routers copy flits where ways part; unicast: the source sends one copy per destination."""
     reduction: Literal["tree", "unicast"] = "tree"

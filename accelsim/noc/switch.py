@@ -87,6 +87,7 @@ class SwitchNoc(StagedNoc):
         asking = [i for i in free if self._head_since[i] <= t]
         asking.sort(key=lambda i: (self._head_since[i], (i - self._turn) % ports))
         reserved: set[int] = set()
+        before = self._turn
         for i in asking:
             message = self._open[self._queues[i][0][1]]
             if all(self._output_free_at[o] <= t and o not in reserved for o in message.targets):
@@ -95,6 +96,8 @@ class SwitchNoc(StagedNoc):
             else:
                 reserved.update(message.targets)
         later = [x for x in (*self._input_free_at, *self._output_free_at) if x > t]
+        if self._turn != before:
+            later.append(t + 1)  # ties fall differently now
         self._next = min(later) if later and any(self._queues) else None
 
     def _grant(self, i: int, message: Message, t: int) -> None:
