@@ -163,6 +163,9 @@ class Systolic(Engine):
         for operand in ("ifmap", "filter", "psum"):
             if getattr(mapping, f"keep_{operand}"):
                 table.slots[operand] = 0
+                if operand != "psum":  # of one group of filters: the next one replaces it
+                    first = tiles["group0"] == tiles["group0"][0]
+                    table.info[f"kept_{operand}_bytes"] = int(tiles[f"{operand}_bytes"][first].sum())
         return table
 
     def _psum_bytes(self, task: Task, tiles: NDArray[Any], mapping: Mapping) -> int:
