@@ -1,8 +1,8 @@
 """Buffers and DRAM over time, computed from a run's timeline of transfers and passes.
 
 A fetched tile holds its place from the moment it is asked for until the pass before the next fetch of its
-operand has streamed (an operand that is kept: until the layer ends); results from the start of their pass
-until they are written. Sums being added to, and feature maps that stay on chip, are known by layer only.
+operand has streamed; of an operand that is kept, until the pass before the next group's first fetch has.
+Results hold theirs from the start of their pass until they are written. Sums being added to, and feature maps that stay on chip, are known by layer only.
 """
 
 from __future__ import annotations
@@ -144,15 +144,29 @@ def _fetches(result: RunResult, mine: NDArray[Any], operand: str) -> tuple[Ints,
     """Sorts `mine` by layer and row in place."""
     assert operand in FETCHED
     mine.sort(order=("layer", "row"))
+    layer = mine["layer"]
     first = _first_pass(result)
-    following = first[mine["layer"] + 1]  # one past the last pass that needs the tile
-    same = mine["layer"][1:] == mine["layer"][:-1]
-    following[:-1][same] = (first[mine["layer"]] + mine["row"])[1:][same]
-    end = result.timeline.passes["streamed"][following - 1]
-    layers = result.timeline.layers
-    kept = np.array([not layer.slots.get(operand, 0) for layer in layers], bool)[mine["layer"]]
-    ends = np.array([layer.end for layer in layers], np.int64)[mine["layer"]]
-    return mine["issued"].astype(np.int64), np.where(kept, ends, end)
+    begins = first[layer] + mine["row"]  # the pass that a tile is fetched for
+    # a place is free for the next fetch, or for the next group's first one
+    opens = np.ones(len(mine), bool)
+    kept = _kept_bytes(result, operand)[layer]
+    before = np.cumsum(mine["bytes"]) - mine["bytes"]
+    before -= before[np.searchsorted(layer, layer)]  # bytes of the layer that came before
+    opens[1:] = (layer[1:] != layer[:-1]) | (kept[1:] == 0) | (before[1:] % np.maximum(kept[1:], 1) == 0)
+    # for each tile the next one that opens a place, in its layer
+    openers = np.flatnonzero(opens)
+    following = np.searchsorted(openers, np.arange(len(mine)), side="right")
+    next_one = np.minimum(openers[np.minimum(following, len(openers) - 1)], len(mine) - 1)
+    here = (following < len(openers)) & (layer[next_one] == layer)
+    last = np.where(here, begins[next_one], first[layer + 1]) - 1
+    return mine["issued"].astype(np.int64), result.timeline.passes["streamed"][last]
+
+
+def _kept_bytes(result: RunResult, operand: str) -> Ints:
+    """For each layer the bytes of the operand that stay together until the next group replaces them, or 0."""
+    layers = zip(result.layers, result.timeline.layers, strict=True)
+    kept = [0 if t.slots.get(operand, 0) else int(x.info.get(f"kept_{operand}_bytes", 2**62)) for x, t in layers]
+    return np.array(kept, np.int64)
 
 
 def _by_layer(result: RunResult, key: str) -> Steps | None:

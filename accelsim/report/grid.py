@@ -55,37 +55,62 @@ class Grid:
     has_total: bool = True
 
     def lines(self, width: int | None) -> list[Line]:
-        """As styled lines of at most `width` characters if names can be shortened so far (None: as wide as needed)."""
+        """As styled lines of at most `width` characters (None: as wide as needed).
+
+        Names are shortened first, then columns move together, then the last ones move to a table below.
+        """
         widths = [column.width for column in self.columns]
         if width is not None:
             self._give_way(widths, width)
-        groups = self._group_line(widths)
+            gap = 1 if self._total(widths, len(GAP)) > width else len(GAP)
+            fits = self._fitting(widths, width, gap)
+            if fits < len(widths):
+                rest = [c for c in self.columns[:fits] if c.name][:1] + self.columns[fits:]
+                first = Grid(self.title, self.columns[:fits], self.has_total)
+                second = Grid(f"{self.title}, continued", rest, self.has_total)
+                return [*first.lines(width), [("", "")], *second.lines(width)]
+            return self._lines(widths, " " * gap)
+        return self._lines(widths, GAP)
+
+    def _lines(self, widths: Sequence[int], gap: str) -> list[Line]:
+        groups = self._group_line(widths, gap)
         out: list[Line] = [[(self.title, "bold")]] if self.title else []
         if groups:
             out.append([(groups, "dim")])
         high = max(len(column.heads) for column in self.columns)
         for level in range(high):
             heads = [("",) * (high - len(column.heads)) + tuple(column.heads) for column in self.columns]
-            out.append([(self._row(widths, [head[level] for head in heads]), "bold")])
-        rule: Line = [("-" * (sum(widths) + len(GAP) * (len(widths) - 1)), "dim")]
+            out.append([(self._row(widths, [head[level] for head in heads], gap), "bold")])
+        rule: Line = [("-" * self._total(widths, len(gap)), "dim")]
         out.append(rule)
         count = len(self.columns[0].cells)
         for row in range(count):
             last = self.has_total and row == count - 1
             if last and count > 1:
                 out.append(rule)
-            out.append(self._styled_row(widths, row, "bold" if last else ""))
+            out.append(self._styled_row(widths, row, "bold" if last else "", gap))
         return out
 
+    @staticmethod
+    def _total(widths: Sequence[int], gap: int) -> int:
+        return sum(widths) + gap * (len(widths) - 1)
+
+    def _fitting(self, widths: Sequence[int], width: int, gap: int) -> int:
+        """How many of the columns fit; at least the name and one number."""
+        count = len(widths)
+        while count > 2 and self._total(widths[:count], gap) > width:
+            count -= 1
+        return count
+
     def _give_way(self, widths: list[int], width: int) -> None:
-        over = sum(widths) + len(GAP) * (len(widths) - 1) - width
+        over = self._total(widths, len(GAP)) - width
         for i, column in enumerate(self.columns):
             if column.name and over > 0:
                 taken = min(over, max(0, widths[i] - LEAST_NAME))
                 widths[i] -= taken
                 over -= taken
 
-    def _group_line(self, widths: Sequence[int]) -> str:
+    def _group_line(self, widths: Sequence[int], gap: str) -> str:
         if not any(column.group for column in self.columns):
             return ""
         text, i = "", 0
@@ -93,25 +118,25 @@ class Grid:
             j = i
             while j + 1 < len(widths) and self.columns[j + 1].group == self.columns[i].group:
                 j += 1
-            span = sum(widths[i : j + 1]) + len(GAP) * (j - i)
-            label = self.columns[i].group
+            span = self._total(widths[i : j + 1], len(gap))
+            label = shortened(self.columns[i].group, span)
             bar = f" {label} ".center(span, "-") if label and len(label) + 2 < span else label.center(span)
-            text += bar + GAP
+            text += bar + gap
             i = j + 1
         return text.rstrip()
 
     def _cell(self, column: Column, text: str, width: int) -> str:
         return shortened(text, width).ljust(width) if column.name else text.rjust(width)
 
-    def _row(self, widths: Sequence[int], cells: Sequence[str]) -> str:
+    def _row(self, widths: Sequence[int], cells: Sequence[str], gap: str) -> str:
         pairs = zip(self.columns, cells, widths, strict=True)
-        return GAP.join(self._cell(column, text, width) for column, text, width in pairs).rstrip()
+        return gap.join(self._cell(column, text, width) for column, text, width in pairs).rstrip()
 
-    def _styled_row(self, widths: Sequence[int], row: int, style: str) -> Line:
+    def _styled_row(self, widths: Sequence[int], row: int, style: str, gap: str) -> Line:
         line: Line = []
         for i, (column, width) in enumerate(zip(self.columns, widths, strict=True)):
             if i:
-                line.append((GAP, ""))
+                line.append((gap, ""))
             line.append((self._cell(column, column.cells[row], width), column.styles.get(row) or style))
         return line
 
