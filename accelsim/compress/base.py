@@ -27,17 +27,20 @@ from accelsim.workload.generator import random_words
 from accelsim.workload.network import Layer, Network
 from accelsim.workload.trace_format import role_shapes
 
+__all__ = ["STEPS", "Context", "Key", "Object", "PerLayer", "Source", "Step", "StepParams", "run_step"]
+
 Key = tuple[str, str]
 """(layer, role)"""
 
-Object = Literal["W", "A", "E", "G"]
-"""The survey's data objects: weights, activations, errors, gradients of weights (Section III-D1)."""
+Object = Literal["W", "A", "E", "G", "U"]
+"""The survey's data objects: weights, activations, errors, gradients and updates of weights (Section III-D1)."""
 
 ROLES_OF: dict[str, tuple[str, ...]] = {
     "W": ("filter", "recurrent"),
     "A": ("ifmap", "state"),
     "E": ("error",),
     "G": ("gradient",),
+    "U": ("update",),
 }
 
 
@@ -63,7 +66,7 @@ class StepParams(Spec):
     ----------
     layers : selector
         See `selectors`. Default: every layer that has the operand.
-    object : W, A, E or G
+    object : W, A, E, G or U
     roles : list of str, optional
         Instead of those that `object` means (W: filter and recurrent; A: ifmap and state).
     """

@@ -22,7 +22,7 @@ class Encode(Step):
     """
 
     kind: ClassVar[str] = "encode"
-    objects: ClassVar[tuple[str, ...]] = ("W", "A", "E", "G")
+    objects: ClassVar[tuple[str, ...]] = ("W", "A", "E", "G", "U")
 
     class Params(StepParams):
         """`format` is required."""

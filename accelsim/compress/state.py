@@ -135,7 +135,7 @@ class TensorState:
     layer : Layer
         As in the network at this point of the recipe.
     role : str
-        filter, recurrent, bias, ifmap, state, error, gradient.
+        See `trace_format.ROLES`.
     shape : tuple of int
     original : ndarray of float32 or None
         The numbers before any step, read-only; None for a described operand. For cores: at decomposition.

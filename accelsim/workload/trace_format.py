@@ -44,10 +44,11 @@ ROLES = {
     "state": "of a cell, what enters each time step and meets the recurrent weights: (N, T, directions * state)",
     "error": "training: the loss' derivative by the output, which flows back into the layer",
     "gradient": "training: the loss' derivative by the filter",
+    "update": "training: what is added to the filter",
 }
 """Roles of operands, in the order in which a trace lists them."""
 
-WEIGHT_ROLES = ("filter", "recurrent", "bias", "gradient")
+WEIGHT_ROLES = ("filter", "recurrent", "bias", "gradient", "update")
 
 QUANTISATION = {"scale": "f8", "zero_point": "i4"}
 """Payload arrays of one number for each index of the first dimension; no encoding may use these names."""
@@ -115,7 +116,7 @@ def tensor_name(layer: str, role: str, part: str) -> str:
 
 def role_shapes(layer: Layer, role: str) -> tuple[Dims, ...]:
     """The shapes that an operand of this role may have in this layer; empty if the layer has none."""
-    if role in ("filter", "gradient"):
+    if role in ("filter", "gradient", "update"):
         if layer.kind == "matmul":
             return (layer.in_shapes[1],) if role == "filter" else ()
         return (layer.weights["filter"],) if "filter" in layer.weights else ()

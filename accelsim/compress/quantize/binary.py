@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accelsim.compress.base import STEPS
 from accelsim.compress.quantize.common import Granularity, Quantizer, affine, mean_magnitude, rows
@@ -16,6 +17,8 @@ from accelsim.compress.state import FloatArray, Quantized, TensorState
 from accelsim.workload.encodings.coded import row_shape
 
 _BLOCK = 1 << 20
+
+Codes = NDArray[np.uint8]
 
 
 @STEPS.register("binary")
@@ -39,12 +42,7 @@ class Binary(Quantizer):
     def apply(self, state: TensorState) -> None:
         values, params = state.values, self.params
         if params.mode == "stochastic":
-            codes = np.empty(values.size, np.uint8)
-            flat = values.reshape(-1)
-            for at in range(0, flat.size, _BLOCK):
-                part = flat[at : at + _BLOCK]
-                codes[at : at + _BLOCK] = stochastic_sign(part, self.words(state, "sign", at, part.size))
-            codes = codes.reshape(values.shape)
+            codes = self._at_random(state, values)
         else:
             codes = (values >= 0).view(np.uint8)
         if params.mode == "xnor":
@@ -54,14 +52,21 @@ class Binary(Quantizer):
         else:
             state.quantize(scaled(codes, np.ones(1)))
 
+    def _at_random(self, state: TensorState, values: FloatArray) -> Codes:
+        flat, codes = values.reshape(-1), np.empty(values.size, np.uint8)
+        for at in range(0, flat.size, _BLOCK):
+            part = flat[at : at + _BLOCK]
+            codes[at : at + _BLOCK] = stochastic_sign(part, self.words(state, "sign", at, part.size))
+        return codes.reshape(values.shape)
 
-def stochastic_sign(values: FloatArray, words: np.ndarray) -> np.ndarray:
+
+def stochastic_sign(values: FloatArray, words: NDArray[np.uint64]) -> Codes:
     """1 with probability clip((1 + x) / 2, 0, 1), else 0; by the upper 24 bits of a word for each element."""
     chance = (words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
-    return (chance < np.clip((values + np.float32(1)) / np.float32(2), 0, 1)).view(np.uint8)
+    return np.asarray(chance < np.clip((values + np.float32(1)) / np.float32(2), 0, 1)).view(np.uint8)
 
 
-def scaled(codes: np.ndarray, alphas: np.ndarray) -> Quantized:
+def scaled(codes: Codes, alphas: NDArray[np.floating]) -> Quantized:
     """Code 1 stands for alpha, 0 for -alpha; one alpha, or one for each first index."""
     scales = (2 * alphas).astype(np.float32).reshape(-1, 1)
     length = row_shape(codes.shape)[1]

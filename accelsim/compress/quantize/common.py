@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from functools import partial
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from accelsim.workload.encodings.coded import rows_of
 from accelsim.workload.generator import GeneratorSpec
 from accelsim.workload.packing import value_dtype
 
+T = TypeVar("T")
+
 Granularity = Literal["tensor", "channel"]
 
 HISTOGRAM_BINS = 1 << 16
@@ -26,7 +29,7 @@ HISTOGRAM_BINS = 1 << 16
 class Quantizer(Step):
     """Base of all quantizers: any object, any tensor of finite numbers."""
 
-    objects: ClassVar[tuple[str, ...]] = ("W", "A", "E", "G")
+    objects: ClassVar[tuple[str, ...]] = ("W", "A", "E", "G", "U")
 
     class Params(StepParams):
         """Keys of the quantizer."""
@@ -51,7 +54,7 @@ def mean_magnitude(matrix: FloatArray) -> NDArray[np.float64]:
     """Mean of |x| of each row, in float64, summed by blocks in a fixed order."""
     count, length = matrix.shape
     if count > 1:
-        return by_row(matrix, lambda part: np.abs(part).sum(axis=1, dtype=np.float64)) / length
+        return np.asarray(by_row(matrix, lambda part: np.abs(part).sum(axis=1, dtype=np.float64)) / length)
     pieces = split_row(matrix)
     sums = over_blocks(lambda i: float(np.abs(pieces[i]).sum(dtype=np.float64)), len(pieces))
     return np.array([sum(sums) / length])
@@ -71,7 +74,10 @@ def split_row(matrix: FloatArray) -> list[FloatArray]:
     return [matrix[:, at : at + BLOCK_ELEMENTS] for at in range(0, matrix.shape[1], BLOCK_ELEMENTS)]
 
 
-def over_pieces(matrix: FloatArray, out: NDArray[Any], work: Callable[[FloatArray, NDArray[Any], int, int], None]) -> None:
+Piece = Callable[[FloatArray, NDArray[Any], int, int], None]
+
+
+def over_pieces(matrix: FloatArray, out: NDArray[Any], work: Piece) -> None:
     """`work(piece, piece of out, first row, first column)` for the matrix in pieces, on all cores."""
     if matrix.shape[0] > 1:
         parts = [(part, slice(None)) for part in row_blocks(*matrix.shape)]
@@ -219,10 +225,14 @@ def histogram_of(values: FloatArray, bins: int = HISTOGRAM_BINS, *, skip_zero: b
 
     counts, sums = np.zeros(bins, np.int64), np.zeros(bins)
     for at in range(0, len(pieces), 16):  # a few at a time: a table of 64k bins is as large as half a block
-        for more, further in over_blocks(lambda i, at=at: work(at + i), min(16, len(pieces) - at)):  # type: ignore[misc]
+        for more, further in over_blocks(partial(_shifted, work, at), min(16, len(pieces) - at)):
             counts += more
             sums += further
     return Histogram(low, scale, counts, sums)
+
+
+def _shifted(work: Callable[[int], T], start: int, i: int) -> T:
+    return work(start + i)
 
 
 def requantized(spec: GeneratorSpec, bits: int, signed: bool) -> GeneratorSpec:

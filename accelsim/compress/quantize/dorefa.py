@@ -58,7 +58,7 @@ class DoReFa(Quantizer):
                     words = self.words(state, "noise", at, part.size)
                     chance = (words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
                     unit += (chance - np.float32(0.5)) * level
-                return np.clip(unit, 0, 1)
+                return np.asarray(np.clip(unit, 0, 1), np.float32)
 
             codes = _in_blocks(values, bits, noisy)
             scale = float(largest)

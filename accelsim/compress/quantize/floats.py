@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from accelsim.compress.base import STEPS
 from accelsim.compress.parallel import BLOCK_ELEMENTS
 from accelsim.compress.quantize.common import Granularity, Quantizer, extremes, rows
-from accelsim.compress.state import Quantized, TensorState
+from accelsim.compress.state import FloatArray, Quantized, TensorState
 from accelsim.workload.encodings.coded import power_above, rows_of
 from accelsim.workload.encodings.minifloat import FORMATS, Format, float_codes, float_table
 from accelsim.workload.packing import value_dtype
@@ -35,12 +35,13 @@ class FloatingPoint(Quantizer):
         rounding: Literal["nearest", "stochastic"] = "nearest"
 
     def apply(self, state: TensorState) -> None:
-        values, params, item = state.values, self.params, FORMATS[self.params.format]
+        params, item = self.params, FORMATS[self.params.format]
+        values: FloatArray = state.values
         tables: dict[str, NDArray[np.float32]] = {}
         if params.scale != "none" and item.bits <= 16:
             low, high = extremes(rows(values, params.granularity))
-            scale = np.maximum(-low, high) / float_table(params.format)[item.largest]
-            scale = np.where(scale > 0, scale, np.float32(1)).astype(np.float32)
+            wanted = np.maximum(-low, high) / float_table(params.format)[item.largest]
+            scale = np.asarray(np.where(wanted > 0, wanted, 1), np.float32)
             tables["scales"] = power_above(scale) if params.scale == "power_of_two" else scale
             matrix = rows_of(values) if scale.size > 1 else values.reshape(1, -1)
             values = (matrix / tables["scales"][:, None]).reshape(values.shape)

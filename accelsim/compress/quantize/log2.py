@@ -42,7 +42,8 @@ class Log2(Quantizer):
         low, high = extremes(rows(values, params.granularity))
         largest = np.maximum(-low, high).astype(np.float64)
         octave = 1 if params.base == "2" else 2
-        state.quantize(powers(values, largest_exponent(largest, octave, params.rounding), bits, octave, params.rounding))
+        top = largest_exponent(largest, octave, params.rounding)
+        state.quantize(powers(values, top, bits, octave, params.rounding))
 
 
 def largest_exponent(largest: NDArray[np.float64], octave: int, rounding: str) -> NDArray[np.float64]:

@@ -136,7 +136,7 @@ def best_thresholds(matrix: FloatArray) -> NDArray[np.float64]:
     last = np.argmax(gain, axis=1)
     kept = size[np.arange(size.shape[0]), last]
     # just below the least magnitude that is kept
-    return np.nextafter(kept, np.float32(0)).astype(np.float64)
+    return np.asarray(np.nextafter(kept, np.float32(0)), np.float64)
 
 
 def two_scales(values: FloatArray, threshold: float) -> Quantized:
