@@ -25,6 +25,9 @@ from accelsim.sim.passes import PassArray, PassTable
 from accelsim.workload.shapes import ConvShape, GemmShape, RecurrentShape
 
 
+Words = NDArray[np.int64]
+
+
 @ENGINES.register("systolic")
 class Systolic(Engine):
     """A grid of multiply-accumulate PEs with registered links between neighbours."""
@@ -141,7 +144,8 @@ class Systolic(Engine):
         macs = int(rows["macs"].sum())
         effectual = effectual_macs(task.layer, task.trace)
         timing = self.dataflow.timing(self.array, tiles["m"], tiles["n"], tiles["k"])
-        counts = self._counts(task, tiles, macs, effectual)
+        reads, writes = self._array_words(task, tiles)
+        counts = self._counts(task, tiles, macs, effectual, reads, writes)
         pes = self.peak_macs_per_cycle(task.bits)
         folds = int((timing.folds * tiles["groups"]).sum())
         table = PassTable(
@@ -159,6 +163,8 @@ class Systolic(Engine):
                 "spatial_utilization": self._spatial_utilization(tiles),
                 "psum_tile_bytes": self._psum_bytes(task, tiles, mapping),
             },
+            array_reads=reads,
+            array_writes=writes,
         )
         for operand in ("ifmap", "filter", "psum"):
             if getattr(mapping, f"keep_{operand}"):
@@ -180,22 +186,36 @@ class Systolic(Engine):
         macs = int((tiles["m"] * tiles["n"] * tiles["k"] * tiles["groups"]).sum())
         return macs / (int(busy.sum()) * self.array.rows * self.array.cols * self.array.arrays)
 
-    def _counts(self, task: Task, tiles: NDArray[Any], macs: int, effectual: int) -> ActionCounts:
+    def _array_words(self, task: Task, tiles: NDArray[Any]) -> tuple[dict[str, Words], dict[str, Words]]:
+        """Elements of each operand that cross the border between buffers and array, for each pass."""
         groups, m, n, k = (tiles[x] for x in ("groups", "m", "n", "k"))
         access = self.dataflow.accesses(self.array, m, n, k)
         later = groups * m * n * (1 - tiles["first_k"])  # sums of an earlier k tile are read and added to
         final = groups * m * n * tiles["last_k"]
         reads = {
-            "ifmap": int((access.ifmap_reads * groups).sum()),
-            "filter": int((access.filter_reads * groups).sum()),
-            "psum": int((access.psum_reads * groups + later).sum()),
+            "ifmap": access.ifmap_reads * groups,
+            "filter": access.filter_reads * groups,
+            "psum": access.psum_reads * groups + later,
         }
-        writes = {"psum": int((access.psum_writes * groups).sum())}
+        writes = {"psum": access.psum_writes * groups}
         if task.room_of("psum").name != task.room_of("ofmap").name:
             # finished sums move from the accumulators to the ofmap's buffer
-            reads["psum"] += int(final.sum())
-            writes["ofmap"] = int(final.sum())
-        counts = buffer_counts(task, tiles, reads, writes)
+            reads["psum"] = reads["psum"] + final
+            writes["ofmap"] = final
+        return reads, writes
+
+    def _counts(
+        self,
+        task: Task,
+        tiles: NDArray[Any],
+        macs: int,
+        effectual: int,
+        reads: dict[str, Words],
+        writes: dict[str, Words],
+    ) -> ActionCounts:
+        final = tiles["groups"] * tiles["m"] * tiles["n"] * tiles["last_k"]
+        totals = [{operand: int(words.sum()) for operand, words in table.items()} for table in (reads, writes)]
+        counts = buffer_counts(task, tiles, *totals)
         bits = task.bits
         width = self.spec.operand_bits
         active = effectual if self.spec.zero_gating else macs

@@ -39,6 +39,8 @@ def lower_vector(task: Task, shape: VectorShape, ifmap_elements_off_chip: int) -
     rows["ifmap_address"] = base.get("ifmap", 0) + np.cumsum(rows["ifmap_bytes"]) - rows["ifmap_bytes"]
     rows["ofmap_address"] = base.get("ofmap", 0) + np.cumsum(rows["ofmap_bytes"]) - rows["ofmap_bytes"]
     table = PassTable(task.layer.name, rows, "", task.slots(), info={"mapping": f"{count} chunks"})
+    table.array_reads["ifmap"] = _split(shape.inputs, count)
+    table.array_writes["ofmap"] = _split(shape.outputs, count)
     table.counts.add("vector_unit", "op", ops)
     read_bits = shape.inputs * task.bits["ifmap"]
     write_bits = shape.outputs * task.bits["ofmap"]

@@ -16,6 +16,7 @@ from accelsim.base.spec import Spec, build
 from accelsim.base.yamlio import Document, KeyPath, Mark, dotted, parse_yaml, read_yaml
 from accelsim.engines.base import ENGINES, Engine
 from accelsim.mapping.problem import Mapping, Room
+from accelsim.memory.buffer import BankedMemory
 from accelsim.memory.dram_spec import DramConfig
 
 
@@ -35,8 +36,8 @@ class Technology(Spec):
     vdd: float | None = pydantic.Field(default=None, gt=0.3, le=2.0, description="supply, V (default: nominal)")
 
 
-class Buffer(Spec):
-    """An on-chip memory between DRAM and the array."""
+class Buffer(BankedMemory):
+    """An on-chip memory between DRAM and the array; unlimited ports unless some are given."""
 
     name: str = pydantic.Field(pattern=r"^[a-z][a-z0-9_]*$", description="as in reports and action counts")
     holds: list[Operand] = pydantic.Field(min_length=1, description="operands that live here")
@@ -186,6 +187,10 @@ class ArchSpec(Spec):
             raise ValueError("buffers: keep_activations needs a buffer that holds both ifmap and ofmap")
         if self.precision.psum < max(self.precision.ifmap, self.precision.filter):
             raise ValueError("precision: psum must have at least the bits of its operands")
+        for buffer, room in zip(self.buffers, self.rooms(), strict=True):
+            if buffer.operand_banks is not None and set(buffer.operand_banks) != set(room.holds):
+                held = ", ".join(room.holds)
+                raise ValueError(f"buffers: operand_banks of {buffer.name!r} must name what it holds: {held}")
         return self
 
     def rooms(self) -> tuple[Room, ...]:

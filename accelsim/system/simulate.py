@@ -17,6 +17,7 @@ from accelsim.memory.model import MemoryModel
 from accelsim.sim.passes import PassTable
 from accelsim.sim.player import Timeline, play
 from accelsim.system.archspec import ArchSpec, Architecture
+from accelsim.system.buffers import limit_ports
 from accelsim.system.costs import Costs, energy_by_component
 from accelsim.system.residency import Residency
 from accelsim.system.result import LayerResult, RunResult
@@ -118,6 +119,7 @@ class _Plan:
                 where = f"layer {steps[index].layer.name}"
                 text = str(error)
                 raise ConfigError(text if text.startswith(where) else f"{where}: {text}") from None
+            limit_ports(table, arch.spec, self.rooms)
             self.tables.append(table)
             index += 1
         if arch.spec.mapping.prefetch:
