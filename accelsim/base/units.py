@@ -21,7 +21,7 @@ def checked(value: int, what: str, where: str | None = None) -> int:
         If it does not fit.
     """
     if value > INT63:
-        raise ConfigError(f"{what} overflows 63 bits ({value:.3e})", where)
+        raise ConfigError(f"{what} overflows 63 bits (it has {value.bit_length()})", where)
     return value
 
 
