@@ -4,7 +4,8 @@
 
 An 8 x 8 mesh of the references' routers (4 virtual channels of 8 flits unless written) under uniform
 traffic. A flit-hop is one flit over one link between routers; `switched` counts flits through
-switches, the ejecting one included. BookSim 2 does 295,000 flit-hops per CPU second on the machine
+switches, the ejecting one included; `by messages` is flit-hops again, with every packet a message of
+its own that Python hands over and collects. BookSim 2 does 295,000 flit-hops per CPU second on the machine
 of the reference measurements. Compiling is not counted; `cold` says what it takes, once.
 """
 
@@ -19,6 +20,7 @@ from time import process_time
 
 import numpy as np
 
+from accelsim.noc.booksim import Trace
 from accelsim.noc.build import build_routed
 from accelsim.noc.detailed import DetailedNoc
 from accelsim.noc.flit_kernel import run_flits
@@ -27,40 +29,44 @@ from accelsim.noc.router import RouterSpec
 
 SIDE = 8
 #: offered flits per node and cycle, flits of a packet, virtual channels, flits of a buffer
-CASES = ((0.02, 5, 4, 8), (0.1, 5, 4, 8), (0.3, 5, 4, 8), (0.39, 16, 4, 8), (0.3, 1, 4, 8), (0.2, 5, 1, 8), (0.3, 5, 2, 8))
+CASES = (
+    (0.02, 5, 4, 8),
+    (0.1, 5, 4, 8),
+    (0.3, 5, 4, 8),
+    (0.39, 16, 4, 8),
+    (0.3, 1, 4, 8),
+    (0.2, 5, 1, 8),
+    (0.3, 5, 2, 8),
+)
 
 
-def loaded(rate: float, packet: int, vcs: int, buffer: int, cycles: int) -> tuple[DetailedNoc, float]:
-    """A run of packets at random times between random nodes; (network, CPU seconds).
-
-    All packets are handed over before the clock starts, so that what is measured is the network; the
-    kernel returns at every completion, as it would to a simulator.
-    """
+def traffic(rate: float, packet: int, cycles: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Packets at random times between random nodes: (cycle, source, target)."""
     random = np.random.default_rng(1)
+    times, sources = np.nonzero(random.random((cycles, SIDE * SIDE)) < rate / packet)
+    return times, sources, random.integers(0, SIDE * SIDE, len(times))
+
+
+def kernel_only(rate: float, packet: int, vcs: int, buffer: int, cycles: int) -> tuple[float, int, int, int]:
+    """Without Python between the packets: (CPU seconds, flit-hops, switched, cycles)."""
+    spec = RouterSpec(flit_bytes=1, virtual_channels=vcs, buffer_flits=vcs * buffer)
+    graph = grid_graph(SIDE, SIDE)
+    trace = Trace(graph, spec, *traffic(rate, packet, cycles), packet, logs=False)
+    begin = process_time()
+    end = trace.run()
+    return process_time() - begin, *trace.switched(graph), end
+
+
+def by_messages(rate: float, packet: int, vcs: int, buffer: int, cycles: int) -> tuple[float, int]:
+    """The same packets as messages through the interface, handed over beforehand: (CPU seconds, flit-hops)."""
     spec = RouterSpec(flit_bytes=1, virtual_channels=vcs, buffer_flits=vcs * buffer, max_packet_flits=packet)
     noc = DetailedNoc(grid_graph(SIDE, SIDE), spec)
-    times, sources = np.nonzero(random.random((cycles, SIDE * SIDE)) < rate / packet)
-    targets = random.integers(0, SIDE * SIDE, len(times))
-    for n, (now, source, target) in enumerate(zip(times.tolist(), sources.tolist(), targets.tolist(), strict=True)):
+    packets = zip(*(a.tolist() for a in traffic(rate, packet, cycles)), strict=True)
+    for n, (now, source, target) in enumerate(packets):
         noc.submit(now, n, source, target, packet)
     begin = process_time()
     noc.finish()
-    return noc, process_time() - begin
-
-
-def kernel_only(rate: float, packet: int, vcs: int, buffer: int, cycles: int) -> tuple[int, int, int, float]:
-    """The same traffic without Python between the packets: (flit-hops, switched, cycles, CPU seconds)."""
-    from accelsim.noc.booksim import BookSim
-
-    spec = RouterSpec(flit_bytes=1, virtual_channels=vcs, buffer_flits=vcs * buffer)
-    run = BookSim(grid_graph(SIDE, SIDE), spec, packet, rate)
-    begin = process_time()
-    run.steps(cycles)
-    cpu_s = process_time() - begin
-    layout, graph = run.layout, grid_graph(SIDE, SIDE)
-    flits = [int(run.memory[layout.output(r, o) + 6]) for r in range(graph.routers) for o in range(graph.ports)]
-    ejected = sum(flits[o :: graph.ports][r] for o in (4,) for r in range(graph.routers))
-    return sum(flits) - ejected, sum(flits), cycles, cpu_s
+    return process_time() - begin, noc.stats().flit_hops
 
 
 def cold_s() -> float:
@@ -86,18 +92,13 @@ def main() -> None:
     args = parser.parse_args()
     print(f"cold compilation: {cold_s():.1f} s CPU")
     print(f"{'rate, packet, buffers':<26} {'M flit-hops/s':>14} {'M switched/s':>13} {'k cycles/s':>11} {'by messages':>12}")
-    for rate, packet, vcs, buffer in CASES:
-        kernel_only(rate, packet, vcs, buffer, 10)
-        hops, switched, cycles, cpu = min(
-            (kernel_only(rate, packet, vcs, buffer, args.cycles) for _ in range(args.runs)), key=lambda r: r[3]
-        )
-        noc, through = min((loaded(rate, packet, vcs, buffer, args.cycles) for _ in range(args.runs)), key=lambda r: r[1])
-        name = f"{rate}, {packet}, {vcs} x {buffer}"
-        by_messages = noc.stats().flit_hops / through / 1e6
-        print(
-            f"{name:<26} {hops / cpu / 1e6:>14.2f} {switched / cpu / 1e6:>13.2f} {cycles / cpu / 1e3:>11.0f} "
-            f"{by_messages:>12.2f}"
-        )
+    for case in CASES:
+        kernel_only(*case, 10)
+        cpu, hops, switched, end = min(kernel_only(*case, args.cycles) for _ in range(args.runs))
+        through, moved = min(by_messages(*case, args.cycles) for _ in range(args.runs))
+        rate, packet, vcs, buffer = case
+        figures = f"{hops / cpu / 1e6:>14.2f} {switched / cpu / 1e6:>13.2f} {end / cpu / 1e3:>11.0f}"
+        print(f"{f'{rate}, {packet}, {vcs} x {buffer}':<26} {figures} {moved / through / 1e6:>12.2f}")
     print_idle()
 
 

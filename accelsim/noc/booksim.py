@@ -195,38 +195,70 @@ def drive(
     return cycles
 
 
-def replay(
-    graph: RouterGraph, spec: RouterSpec, created: IntArray, source: IntArray, target: IntArray, flits: int
-) -> IntArray:
-    """Sends given packets, each `flits` long, and tells when they moved.
+class Trace:
+    """Given packets, each `flits` long, to be sent through an idle network.
 
     Parameters
     ----------
     created, source, target : int arrays, shape (packets,)
         In ascending order of `created`; packets of one cycle and source leave in the order given.
-
-    Returns
-    -------
-    int array, shape (packets, 4)
-        Cycles in which head and tail were injected, and head and tail ejected.
+    logs : bool
+        Keep what `times` needs.
     """
-    packets = len(created)
-    layout = fs.Layout(graph, spec, log_rows=2 * flits * packets)
-    first = layout.end + 1
-    m = np.concatenate([layout.memory[:first], np.zeros(fs.F_SIZE * packets, np.int64)])
-    m[first - 1] = MANY
-    flows = m[first:].reshape(packets, fs.F_SIZE)
-    flows[:, F_SOURCE], flows[:, F_TARGET] = layout.terminals + layout.t_size * source, target
-    flows[:, F_MESSAGE], flows[:, [F_VCS, F_ANY]] = first - 1, m[fs.ALL_VCS]
-    flows[:, F_PACKETS] = flows[:, F_DELIVERIES] = 1
-    flows[:, F_PACKET_FLITS] = flows[:, F_LAST_FLITS] = flits
-    run_trace(m, created, first + fs.F_SIZE * np.arange(packets))
-    rows = m[m[fs.AT_LOG] :][: fs.LOG_SIZE * m[fs.LOGGED]].reshape(-1, fs.LOG_SIZE)
-    times = np.full((packets, 4), -1)
-    for column, (ejected, mark) in enumerate(((0, 2), (0, 1), (1, 2), (1, 1))):
-        these = rows[(rows[:, 2] == ejected) & (rows[:, 3] & mark > 0)]
-        times[((these[:, 3] >> 2) - first) // fs.F_SIZE, column] = these[:, 0]
-    return times
+
+    def __init__(
+        self,
+        graph: RouterGraph,
+        spec: RouterSpec,
+        created: IntArray,
+        source: IntArray,
+        target: IntArray,
+        flits: int,
+        logs: bool = True,
+    ) -> None:
+        packets = len(created)
+        self.created = created
+        self.layout = layout = fs.Layout(graph, spec, log_rows=2 * flits * packets if logs else 0)
+        self.first = layout.end + 1
+        m = np.concatenate([layout.memory[: self.first], np.zeros(fs.F_SIZE * packets, np.int64)])
+        self.memory: IntArray = m
+        m[self.first - 1] = MANY
+        flows = m[self.first :].reshape(packets, fs.F_SIZE)
+        flows[:, F_SOURCE], flows[:, F_TARGET] = layout.terminals + layout.t_size * source, target
+        flows[:, F_MESSAGE], flows[:, [F_VCS, F_ANY]] = self.first - 1, m[fs.ALL_VCS]
+        flows[:, F_PACKETS] = flows[:, F_DELIVERIES] = 1
+        flows[:, F_PACKET_FLITS] = flows[:, F_LAST_FLITS] = flits
+
+    def run(self) -> int:
+        """Send them all; the cycle in which the network is idle again."""
+        flows = self.first + fs.F_SIZE * np.arange(len(self.created))
+        return int(run_trace(self.memory, self.created, flows))
+
+    def switched(self, graph: RouterGraph) -> tuple[int, int]:
+        """Flits over links between routers, and flits through switches."""
+        layout, m = self.layout, self.memory
+        links = sum(int(m[layout.output(link.source, link.source_port) + fs.O_FLITS]) for link in graph.links)
+        ends = zip(graph.terminal_router.tolist(), graph.terminal_port.tolist(), strict=True)
+        return links, links + sum(int(m[layout.output(r, p) + fs.O_FLITS]) for r, p in ends)
+
+    def times(self) -> IntArray:
+        """Cycles in which head and tail were injected, and head and tail ejected, shape (packets, 4)."""
+        m = self.memory
+        rows = m[m[fs.AT_LOG] :][: fs.LOG_SIZE * m[fs.LOGGED]].reshape(-1, fs.LOG_SIZE)
+        times = np.full((len(self.created), 4), -1)
+        for column, (ejected, mark) in enumerate(((0, 2), (0, 1), (1, 2), (1, 1))):
+            these = rows[(rows[:, 2] == ejected) & (rows[:, 3] & mark > 0)]
+            times[((these[:, 3] >> 2) - self.first) // fs.F_SIZE, column] = these[:, 0]
+        return times
+
+
+def replay(
+    graph: RouterGraph, spec: RouterSpec, created: IntArray, source: IntArray, target: IntArray, flits: int
+) -> IntArray:
+    """`Trace.times` of these packets."""
+    trace = Trace(graph, spec, created, source, target, flits)
+    trace.run()
+    return trace.times()
 
 
 @dataclass(frozen=True)

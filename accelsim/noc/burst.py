@@ -23,20 +23,37 @@ from accelsim.noc.fabric import Fabric, Stage
 from accelsim.noc.model import Completion, Kind, Message, NocStats, StagedNoc, Terminals
 
 
+Times = tuple[int, int, int, int]
+"""When the first flit, the last of the first packet, the last head and the last flit are somewhere."""
+
+
+class _Plan:
+    """Stages of messages with the same ends."""
+
+    __slots__ = ("adds", "deliveries", "followers", "roots", "stages")
+
+    def __init__(self, stages: list[Stage]) -> None:
+        self.stages = stages
+        self.followers: list[list[int]] = [[] for _ in stages]
+        for n, stage in enumerate(stages):
+            for before in stage.after:
+                self.followers[before].append(n)
+        self.roots = [n for n, stage in enumerate(stages) if not stage.after]
+        self.deliveries = sum(stage.delivers for stage in stages)
+        self.adds = sum(stage.adds for stage in stages)
+
+
 class _Burst:
     """A message under way."""
 
-    __slots__ = ("arrivals", "deliveries", "end", "flits", "followers", "last_packet", "packet", "stages", "waiting")
+    __slots__ = ("deliveries", "end", "flits", "joins", "last_packet", "packet", "plan")
 
-    def __init__(self, stages: list[Stage], followers: list[list[int]], flits: tuple[int, int, int]) -> None:
-        self.stages = stages
-        self.followers = followers
+    def __init__(self, plan: _Plan, flits: tuple[int, int, int]) -> None:
+        self.plan = plan
         self.flits, self.packet, self.last_packet = flits
-        # when the first flit, the last of the first packet, the last head and the last flit reach each stage
-        self.arrivals = [[0, 0, 0, 0] for _ in stages]
-        self.waiting = [len(stage.after) for stage in stages]
-        self.deliveries = sum(stage.delivers for stage in stages)
+        self.deliveries = plan.deliveries
         self.end = 0
+        self.joins: dict[int, list[Times]] = {}  # stage with several predecessors -> what has come so far
 
 
 class BurstNoc(StagedNoc):
@@ -54,22 +71,19 @@ class BurstNoc(StagedNoc):
         self.fabric = fabric
         self._free_at = [0] * len(fabric.wires)
         self._flits = [0] * len(fabric.wires)
-        self._events: list[tuple[int, int, int]] = []  # (arrival of the first flit, message id, stage)
+        self._events: list[tuple[int, int, int, int, int, int]] = []  # (first flit, message id, stage, other times)
         self._bursts: dict[int, _Burst] = {}
         self._ends: list[Completion] = []
-        self._plans: dict[tuple[tuple[int, ...], tuple[int, ...], Kind], tuple[list[Stage], list[list[int]]]] = {}
+        self._plans: dict[tuple[tuple[int, ...], tuple[int, ...], Kind], _Plan] = {}
+        self._timing = [(w.latency_cycles, w.period_cycles, w.head_cycles) for w in fabric.wires]
         self._added = 0
 
-    def _plan(self, message: Message) -> tuple[list[Stage], list[list[int]]]:
+    def _plan(self, message: Message) -> _Plan:
         key = (message.sources, message.targets, message.kind)
-        if key not in self._plans:
-            stages = self.fabric.stages(message)
-            followers: list[list[int]] = [[] for _ in stages]
-            for n, stage in enumerate(stages):
-                for before in stage.after:
-                    followers[before].append(n)
-            self._plans[key] = stages, followers
-        return self._plans[key]
+        found = self._plans.get(key)
+        if found is None:
+            found = self._plans[key] = _Plan(self.fabric.stages(message))
+        return found
 
     def submit(
         self, now: int, message_id: int, src: Terminals, dst: Terminals, n_bytes: int, kind: Kind | None = None
@@ -83,24 +97,22 @@ class BurstNoc(StagedNoc):
             raise
 
     def _start(self, message: Message) -> None:
-        burst = _Burst(*self._plan(message), self.fabric.flits(message))
+        burst = _Burst(self._plan(message), self.fabric.flits(message))
         self._bursts[message.id] = burst
         self._count(burst)
-        for n, stage in enumerate(burst.stages):
-            if not stage.after:
-                burst.arrivals[n] = [message.now] * 4
-                heapq.heappush(self._events, (message.now, message.id, n))
+        now = message.now
+        for n in burst.plan.roots:
+            heapq.heappush(self._events, (now, message.id, n, now, now, now))
 
     def _count(self, burst: _Burst) -> None:
-        for stage in burst.stages:
+        for stage in burst.plan.stages:
             self._flits[stage.wire] += burst.flits
-            self._added += stage.adds * burst.flits
+        self._added += burst.plan.adds * burst.flits
 
     def _run(self, limit: int) -> tuple[int, list[int]]:
         events, ends = self._events, self._ends
         while events and events[0][0] < limit and not (ends and ends[0][0] <= events[0][0]):
-            _, message_id, n = heapq.heappop(events)
-            self._pass(message_id, n)
+            self._pass(*heapq.heappop(events))
         if not ends or ends[0][0] > limit:
             return limit, []
         cycle, ids = ends[0][0], []
@@ -108,37 +120,40 @@ class BurstNoc(StagedNoc):
             ids.append(heapq.heappop(ends)[1])
         return cycle, ids
 
-    def _pass(self, message_id: int, n: int) -> None:
+    def _pass(self, first: int, message_id: int, n: int, mark: int, last_head: int, last: int) -> None:
         """Stage n has its wire next: reserve the wire, and tell the followers."""
         burst = self._bursts[message_id]
-        stage = burst.stages[n]
-        wire = self.fabric.wires[stage.wire]
-        first, mark, last_head, last = burst.arrivals[n]
-        period, head = wire.period_cycles, wire.head_cycles
+        stage = burst.plan.stages[n]
+        latency, period, head = self._timing[stage.wire]
         start = max(first + head, self._free_at[stage.wire])
         mark = max(start + (burst.packet - 1) * period, mark)
         last_head = max(start + (burst.flits - burst.last_packet) * period, last_head + head)
         last = max(start + (burst.flits - 1) * period, last_head + (burst.last_packet - 1) * period, last)
         self._free_at[stage.wire] = last + period
-        reach = wire.latency_cycles
-        for follower in burst.followers[n]:
-            self._arrive(message_id, burst, follower, (start + reach, mark + reach, last_head + reach, last + reach))
+        for follower in burst.plan.followers[n]:
+            times = (start + latency, mark + latency, last_head + latency, last + latency)
+            after = burst.plan.stages[follower]
+            if len(after.after) > 1 or after.whole_packets or after.delay_cycles:
+                self._join(message_id, burst, follower, times)
+            else:
+                heapq.heappush(self._events, (times[0], message_id, follower, *times[1:]))
         if stage.delivers:
-            burst.end = max(burst.end, last + reach)
+            burst.end = max(burst.end, last + latency)
             burst.deliveries -= 1
             if burst.deliveries == 0:
                 del self._bursts[message_id]
                 heapq.heappush(self._ends, (burst.end, message_id))
 
-    def _arrive(self, message_id: int, burst: _Burst, n: int, times: tuple[int, int, int, int]) -> None:
-        stage, arrival = burst.stages[n], burst.arrivals[n]
+    def _join(self, message_id: int, burst: _Burst, n: int, times: Times) -> None:
+        """One predecessor of stage n has come; with the last of them the stage may start."""
+        stage = burst.plan.stages[n]
         if stage.whole_packets:  # the flits of a packet are there together
             times = times[1], times[1], times[3], times[3]
-        for i, time in enumerate(times):
-            arrival[i] = max(arrival[i], time + stage.delay_cycles)
-        burst.waiting[n] -= 1
-        if burst.waiting[n] == 0:
-            heapq.heappush(self._events, (arrival[0], message_id, n))
+        come = burst.joins.setdefault(n, [])
+        come.append(times)
+        if len(come) == len(stage.after):
+            first, mark, last_head, last = (max(column) + stage.delay_cycles for column in zip(*come, strict=True))
+            heapq.heappush(self._events, (first, message_id, n, mark, last_head, last))
 
     def stats(self) -> NocStats:
         """See `NocModel.stats`."""
@@ -178,7 +193,7 @@ class IdealNoc(BurstNoc):
         super().submit(now, message_id, src, dst, n_bytes, kind)
         message = self._open.pop(message_id)
         self._staged.clear()
-        self._count(_Burst(*self._plan(message), self.fabric.flits(message)))
+        self._count(_Burst(self._plan(message), self.fabric.flits(message)))
         heapq.heappush(self._ends, (now, message_id))
         self._now = now
         self._stats.messages += 1

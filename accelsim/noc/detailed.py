@@ -6,10 +6,10 @@ import numpy as np
 
 from accelsim.base.counts import ActionCounts
 from accelsim.noc import flit_state as fs
-from accelsim.noc.flit_events import queue_flow
+from accelsim.noc.flit_events import release_flow, write_flow
 from accelsim.noc.flit_kernel import run_flits
 from accelsim.noc.graph import IntArray, RouterGraph
-from accelsim.noc.model import Message, NocStats, StagedNoc
+from accelsim.noc.model import Kind, Message, NocStats, StagedNoc
 from accelsim.noc.plan import Flow, plan
 from accelsim.noc.router import RouterSpec
 
@@ -42,19 +42,19 @@ class DetailedNoc(StagedNoc):
         self.layout = fs.Layout(graph, spec, log_rows, where)
         self.memory: IntArray = self.layout.memory
         self._end = self.layout.end
+        self._logs = log_rows > 0
         self._free: dict[int, list[int]] = {}
         self._ids: dict[int, tuple[int, list[int]]] = {}  # count of its open flows -> (message id, flows)
+        self._plans: dict[tuple[tuple[int, ...], tuple[int, ...], Kind], list[Flow]] = {}
         self._trees: dict[tuple[int, tuple[int, ...]], int] = {}
         self._added_flits = 0
         self.logged_flows: dict[int, tuple[int, int]] = {}  # flow in the log -> (message id, number in its plan)
 
     def _allocate(self, words: int) -> int:
-        """Address of a zeroed record; the memory grows when it must."""
+        """Address of a record, to be written in full; the memory grows when it must."""
         free = self._free.setdefault(words, [])
         if free:
-            at = free.pop()
-            self.memory[at : at + words] = 0
-            return at
+            return free.pop()
         at, self._end = self._end, self._end + words
         if self._end > len(self.memory):
             self.memory = np.concatenate([self.memory, np.zeros(max(words, len(self.memory)), np.int64)])
@@ -63,32 +63,43 @@ class DetailedNoc(StagedNoc):
     def _start(self, message: Message) -> None:
         if self.memory[fs.NOW] < message.now:  # idle until now: only credits can be under way
             run_flits(self.memory, message.now)
-        flows = plan(message, self.graph, self.spec.multicast == "tree", self.spec.reduction == "tree")
+        flows = self._plan(message)
         count = self._allocate(1)
         rows = [self._allocate(fs.F_SIZE) for _ in flows]
         self._ids[count] = (message.id, rows)
-        if self.memory[fs.LOG_ROWS]:
+        if self._logs:
             self.logged_flows.update((row, (message.id, n)) for n, row in enumerate(rows))
-        self.memory[count] = len(flows)
+        m = self.memory
+        m[count] = len(flows)
         for row, flow in zip(rows, flows, strict=True):
             self._write_flow(row, flow, message, count)
-        for row, flow in zip(rows, flows, strict=True):
-            if flow.parent is not None:
-                self._adopt(rows[flow.parent], row)
+        if message.kind == "reduction":
+            for row, flow in zip(rows, flows, strict=True):
+                if flow.parent is not None:
+                    self._adopt(rows[flow.parent], row)
+            rows = [row for row in rows if m[row + fs.F_CHILDREN] == 0]
         for row in rows:
-            if self.memory[row + fs.F_CHILDREN] == 0:
-                self.memory[row + fs.F_SENDABLE] = self.memory[row + fs.F_PACKETS]
-                queue_flow(self.memory, row)
+            release_flow(m, row)
+
+    def _plan(self, message: Message) -> list[Flow]:
+        key = (message.sources, message.targets, message.kind)
+        flows = self._plans.get(key)
+        if flows is None:
+            flows = plan(message, self.graph, self.spec.multicast == "tree", self.spec.reduction == "tree")
+            for flow in flows:
+                if len(flow.targets) > 1:
+                    self._tree(flow.source, flow.targets)
+            self._plans[key] = flows
+        return flows
 
     def _write_flow(self, row: int, flow: Flow, message: Message, count: int) -> None:
         spec, several = self.spec, len(flow.targets) > 1
         packets, size, last = spec.packets(message.n_bytes, spec.vc_buffer_flits if several else None)
         target = -self._tree(flow.source, flow.targets) if several else flow.targets[0]
         m = self.memory
-        m[[row + fs.F_SOURCE, row + fs.F_TARGET]] = self.layout.terminal(flow.source), target
-        m[[row + fs.F_MESSAGE, row + fs.F_DELIVERIES]] = count, packets * len(flow.targets)
-        m[[row + fs.F_PACKETS, row + fs.F_PACKET_FLITS, row + fs.F_LAST_FLITS]] = packets, size, last
-        m[[row + fs.F_VCS, row + fs.F_ANY]] = m[fs.ALL_VCS]
+        write_flow(m, row, self.layout.terminal(flow.source), target, count, packets, size, last)
+        if several:
+            m[row + fs.F_DELIVERIES] = packets * len(flow.targets)
         if spec.ordered or message.kind == "reduction":  # one virtual channel of each class
             each = spec.virtual_channels // self.graph.classes
             lane = message.id % each
@@ -119,7 +130,7 @@ class DetailedNoc(StagedNoc):
         ids = []
         for at in m[m[fs.AT_DONE] : m[fs.AT_DONE] + count].tolist():
             message_id, rows = self._ids.pop(at)
-            if m[fs.LOG_ROWS] == 0:  # the log names flows, so they keep their addresses
+            if not self._logs:  # the log names flows, so they keep their addresses
                 self._free[fs.F_SIZE].extend(rows)
                 self._free[1].append(at)
             ids.append(message_id)

@@ -9,6 +9,7 @@ from typing import Any
 
 from accelsim.base.kernels import kernel
 from accelsim.noc.flit_state import (
+    ALL_VCS,
     ACTIVE,
     ADDER,
     AT_ACTIVE,
@@ -48,6 +49,7 @@ from accelsim.noc.flit_state import (
     F_QUEUED,
     F_SENDABLE,
     F_SIBLING,
+    F_SIZE,
     F_SOURCE,
     F_SUMMED,
     F_TARGET,
@@ -145,6 +147,29 @@ def queue_flow(m: Any, flow: Any) -> None:
         m[terminal + T_LISTED] = 1
         m[m[AT_SOURCES] + m[SOURCES]] = terminal
         m[SOURCES] += 1
+
+
+@kernel(error_model="numpy")
+def write_flow(m: Any, flow: Any, source: Any, target: Any, message: Any, packets: Any, size: Any, last: Any) -> None:
+    """A fresh flow to one terminal (or, with a negative `target`, down a tree), free to use any virtual channel."""
+    for n in range(F_SIZE):
+        m[flow + n] = 0
+    m[flow + F_SOURCE] = source
+    m[flow + F_TARGET] = target
+    m[flow + F_MESSAGE] = message
+    m[flow + F_PACKETS] = packets
+    m[flow + F_DELIVERIES] = packets
+    m[flow + F_PACKET_FLITS] = size
+    m[flow + F_LAST_FLITS] = last
+    m[flow + F_VCS] = m[ALL_VCS]
+    m[flow + F_ANY] = m[ALL_VCS]
+
+
+@kernel(error_model="numpy")
+def release_flow(m: Any, flow: Any) -> None:
+    """All packets of a flow may leave now."""
+    m[flow + F_SENDABLE] = m[flow + F_PACKETS]
+    queue_flow(m, flow)
 
 
 @kernel(**INNER)

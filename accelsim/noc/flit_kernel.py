@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from accelsim.base.kernels import kernel
-from accelsim.noc.flit_events import deliver, queue_flow, receive, send
+from accelsim.noc.flit_events import deliver, queue_flow, receive, release_flow, send, write_flow
 from accelsim.noc.flit_router import decide
 from accelsim.noc.flit_state import ACTIVE, DONE, EVENTS, F_SENDABLE, F_SOURCE, NOW, QUIET, SOURCES, Layout
 
@@ -88,7 +88,13 @@ def _example() -> tuple[Any, int]:
     return tiny_network().memory, 1
 
 
-@queue_flow.warms_up_with
-def _example_queue() -> tuple[Any, int]:
+@write_flow.warms_up_with
+def _example_write() -> tuple[Any, ...]:
+    layout = tiny_network()
+    return layout.memory, layout.end, layout.terminal(0), 1, layout.end - 1, 1, 1, 1
+
+
+@release_flow.warms_up_with
+def _example_release() -> tuple[Any, int]:
     layout = tiny_network()
     return layout.memory, layout.end
