@@ -23,7 +23,7 @@ def kind_of(name: str) -> tuple[str, Path]:
         If nothing is called so, or the file is none of ours.
     """
     path = Path(name)
-    if path.suffix in _FILES or len(path.parts) > 1:
+    if path.suffix in _FILES or len(path.parts) > 1 or path.is_file():
         if not path.is_file():
             raise ConfigError("there is no such file", name)
         return _kind_of_file(path), path

@@ -2,7 +2,8 @@
 
 A fetched tile holds its place from the moment it is asked for until the pass before the next fetch of its
 operand has streamed; of an operand that is kept, until the pass before the next group's first fetch has.
-Results hold theirs from the start of their pass until they are written. Sums being added to, and feature maps that stay on chip, are known by layer only.
+Results hold theirs from the start of their pass until they are written. Sums being added to, and feature
+maps that stay on chip, are known by layer only.
 """
 
 from __future__ import annotations

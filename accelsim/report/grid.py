@@ -14,6 +14,7 @@ Line = list[Span]
 
 GAP = "  "
 LEAST_NAME = 16
+CONTINUED = ", continued"
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Grid:
             if fits < len(widths):
                 rest = [c for c in self.columns[:fits] if c.name][:1] + self.columns[fits:]
                 first = Grid(self.title, self.columns[:fits], self.has_total)
-                second = Grid(f"{self.title}, continued", rest, self.has_total)
+                second = Grid(f"{self.title.removesuffix(CONTINUED)}{CONTINUED}", rest, self.has_total)
                 return [*first.lines(width), [("", "")], *second.lines(width)]
             return self._lines(widths, " " * gap)
         return self._lines(widths, GAP)

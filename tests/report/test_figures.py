@@ -81,7 +81,8 @@ def test_names_stay_legible(run: Callable[[], RunResult]) -> None:
 def test_roofline(run: Callable[[], RunResult]) -> None:
     result = run()
     axes = draw(result, "roofline").axes[0]
-    dots = np.concatenate([np.asarray(c.get_offsets()) for c in axes.collections if len(c.get_offsets()) and c.get_label()[0] != "_"])
+    named = [c for c in axes.collections if not c.get_label().startswith("_")]
+    dots = np.concatenate([np.asarray(c.get_offsets()) for c in named])
     layers = [layer for layer in result.layers if layer.macs]
     assert len(dots) == len(layers)
     assert sorted(dots[:, 1]) == pytest.approx(sorted(layer.macs / layer.cycles for layer in layers))
@@ -114,7 +115,11 @@ def test_dram_over_time(run: Callable[[], RunResult]) -> None:
     edges = np.linspace(0, result.cycles, EDGES + 1)
     rates = dram_rates(result)
     moved = {name: float((steps.means(edges) * np.diff(edges)).sum()) for name, steps in rates.items()}
-    wanted = {"psum" if o == "psum_in" else o: sum(x.dram_bytes[o] for x in result.layers) for o in result.layers[0].dram_bytes}
+    wanted: dict[str, int] = {}
+    for layer in result.layers:
+        for operand, n_bytes in layer.dram_bytes.items():
+            name = "psum" if operand == "psum_in" else operand
+            wanted[name] = wanted.get(name, 0) + n_bytes
     assert moved == pytest.approx({name: n for name, n in wanted.items() if n}, rel=1e-9)
     together = sum(steps.means(edges) for steps in rates.values())
     assert together.max() <= result.dram_bytes_per_cycle * (1 + 1e-9)
@@ -139,7 +144,7 @@ def test_activity_panels() -> None:
     result = results.lenet()
     figure = draw(result, "activity")
     labels = [axes.get_ylabel() for axes in figure.axes]
-    assert labels == ["ifmap buffer\n% of 4.0 KiB", "filter buffer\n% of 4.0 KiB", "ofmap buffer\n% of 4.0 KiB", "DRAM\nGB/s"]
+    assert labels == [*(f"{name} buffer\n% of 4.0 KiB" for name in ("ifmap", "filter", "ofmap")), "DRAM\nGB/s"]
     assert figure.axes[-1].get_xlabel() == "time (ms)"
     assert legend(figure) == ["weights", "ifmap", "psum", "ofmap"]
     assert [text.get_text() for text in figure.axes[0].texts] == [layer.name for layer in result.layers]

@@ -187,7 +187,9 @@ def test_headings_wider_than_their_numbers_break() -> None:
     assert Column("weight_fifo", ["1,000,000.0"]).heads == ["weight_fifo"]
 
 
-@pytest.mark.parametrize(("name", "width", "short"), [("conv1", 8, "conv1"), ("layer4.block.0.conv2", 12, "laye..conv2")])
+@pytest.mark.parametrize(
+    ("name", "width", "short"), [("conv1", 8, "conv1"), ("layer4.block.0.conv2", 12, "laye..conv2")]
+)
 def test_shortened(name: str, width: int, short: str) -> None:
     found = shortened(name, width)
     assert len(found) <= width
