@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.base.units import bits_to_bytes, human_bytes
+from accelsim.base.kernels import kernel
+from accelsim.base.units import bits_to_bytes, ceil_div, human_bytes
+from accelsim.compress.parallel import BLOCK_ELEMENTS, over_blocks, row_blocks
 from accelsim.compress.state import ORIGINAL_BITS, TensorState
 from accelsim.compress.store import Stored
-
-_CHUNK = 1 << 20
+from accelsim.workload.encodings.coded import rows_of
 
 
 @dataclass(frozen=True)
@@ -158,10 +159,7 @@ def row_of(state: TensorState, kept: Stored) -> Row:
     if state.described is not None:
         density, error, sqnr = state.described.density, nan, nan
     else:
-        values = state.values
-        density = _density(state, values)
-        assert state.original is not None
-        error, sqnr = errors(state.original, values)
+        density, error, sqnr = _measured(state)
     notes = [*state.notes, *[f"{leaf.part}: {n}" for leaf in state.leaves() if leaf is not state for n in leaf.notes]]
     return Row(
         state.layer.name, state.role, state.layer.kind, state.elements, kept.spec.bits, _named(kept),
@@ -178,30 +176,75 @@ def _named(kept: Stored) -> str:
     return f"{kept.spec.encoding}/{inner}" if inner else str(kept.spec.encoding)
 
 
-def _density(state: TensorState, values: NDArray[Any]) -> float:
-    if state.factors is None:
-        return int(np.count_nonzero(values)) / max(1, values.size)
-    cores = [leaf.values for leaf in state.leaves()]
-    return sum(int(np.count_nonzero(c)) for c in cores) / max(1, sum(c.size for c in cores))
+def _measured(state: TensorState) -> tuple[float, float, float]:
+    """Density, relative error and SQNR, by blocks of rows, so that no tensor of numbers is made for it."""
+    first = state.original
+    assert first is not None
+    if state.factors is not None:
+        cores = [leaf.values for leaf in state.leaves()]
+        density = sum(int(np.count_nonzero(c)) for c in cores) / max(1, sum(c.size for c in cores))
+        return (density, *errors(first, state.values))
+    if first.ndim < 2:
+        return (int(np.count_nonzero(state.values)) / first.size, *errors(first, state.values))
+    blocks = row_blocks(*rows_of(first).shape)
+
+    def work(i: int) -> tuple[float, float, int]:
+        values = state.rows(blocks[i])
+        signal, noise = squares(first[blocks[i]].reshape(-1), values.reshape(-1))
+        return float(signal), float(noise), int(np.count_nonzero(values))
+
+    found = over_blocks(work, len(blocks))
+    ratio = _error(sum(f[0] for f in found), sum(f[1] for f in found))
+    return (sum(f[2] for f in found) / first.size, *ratio)
 
 
 def errors(original: NDArray[Any], values: NDArray[Any]) -> tuple[float, float]:
-    """Relative error and SQNR in dB; sums in float64, chunk by chunk in a fixed order."""
+    """Relative error and SQNR in dB; sums in float64, block by block in a fixed order."""
     if original is values:
         return 0.0, inf
-    signal = noise = 0.0
     x, y = original.reshape(-1), values.reshape(-1)
-    for at in range(0, x.size, _CHUNK):
-        a = x[at : at + _CHUNK].astype(np.float64)
-        b = y[at : at + _CHUNK].astype(np.float64)
-        signal += float(a @ a)
-        b -= a
-        noise += float(b @ b)
+    step = BLOCK_ELEMENTS
+
+    def work(i: int) -> tuple[float, float]:
+        here = slice(i * step, (i + 1) * step)
+        signal, noise = squares(x[here], y[here])
+        return float(signal), float(noise)
+
+    found = over_blocks(work, ceil_div(x.size, step))
+    return _error(sum(f[0] for f in found), sum(f[1] for f in found))
+
+
+def _error(signal: float, noise: float) -> tuple[float, float]:
     if noise == 0:
         return 0.0, inf
     if signal == 0:
         return inf, -inf
     return sqrt(noise / signal), 10 * log10(signal / noise)
+
+
+@kernel(nogil=True)
+def squares(x, y):  # type: ignore[no-untyped-def]
+    """Sums of x**2 and (x - y)**2 in float64, in four interleaved parts that are added in order."""
+    signal = np.zeros(4)
+    noise = np.zeros(4)
+    whole = x.size - x.size % 4
+    for i in range(0, whole, 4):
+        for j in range(4):
+            a = np.float64(x[i + j])
+            b = a - np.float64(y[i + j])
+            signal[j] += a * a
+            noise[j] += b * b
+    for i in range(whole, x.size):
+        a = np.float64(x[i])
+        b = a - np.float64(y[i])
+        signal[0] += a * a
+        noise[0] += b * b
+    return signal[0] + signal[1] + signal[2] + signal[3], noise[0] + noise[1] + noise[2] + noise[3]
+
+
+@squares.warms_up_with
+def _squares_example() -> tuple[Any, ...]:
+    return np.zeros(4, np.float32), np.zeros(4, np.float32)
 
 
 def _ratio(before: int | float, after: int | float) -> float:

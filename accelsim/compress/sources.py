@@ -224,11 +224,12 @@ def _check_shape(layer: Layer, role: str, shape: tuple[int, ...], any_batch: boo
 @kernel
 def smooth(magnitudes, words, unit, out):  # type: ignore[no-untyped-def]
     """out = sign * (|magnitude| - 1 + fraction) * unit: the 12 low bits of a word fill the gaps of a table."""
+    half = unit * np.float32(0.5)
     for i in range(out.size):
-        m = np.int64(magnitudes[i])
-        sign = 1 - 2 * np.int64(m < 0)
-        fine = (m * sign - 1) * 4096 + np.int64(words[i] & np.uint64(4095))
-        out[i] = np.float32(sign * (2 * fine + 1)) * (unit * np.float32(0.5))
+        m = np.int32(magnitudes[i])
+        sign = np.int32(m >> np.int32(31)) | np.int32(1)  # -1 or 1; 32-bit integers become floats in vector code
+        fine = np.int32((m * sign - np.int32(1)) << np.int32(12)) | np.int32(words[i] & np.uint64(4095))
+        out[i] = np.float32(np.int32(sign * ((fine << np.int32(1)) | np.int32(1)))) * half
 
 
 @smooth.warms_up_with

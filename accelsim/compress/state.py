@@ -68,6 +68,13 @@ class Quantized:
         coder = self.coder
         return coder.real(self.codes, self.tables, coder.read_meta(self.meta), self.bits)
 
+    def rows(self, part: slice) -> Quantized:
+        """The same for some of the first indices; the whole, if there is only one dimension."""
+        if self.codes.ndim < 2:
+            return self
+        tables = {n: t[part] if t.ndim and t.shape[0] > 1 else t for n, t in self.tables.items()}
+        return replace(self, codes=self.codes[part], tables=tables)
+
     @property
     def coder(self) -> Coded:
         """The encoding that gives the integers their meaning; not for "affine"."""
@@ -186,6 +193,12 @@ class TensorState:
         if found is None:
             raise ConfigError("has no values: it is only described", self.name)
         return found
+
+    def rows(self, part: slice) -> FloatArray:
+        """The numbers of some of the first indices; cheap where integers stand for them. Not for one dimension."""
+        if self._values is None and self.quantized is not None and self.factors is None:
+            return self.quantized.rows(part).values()
+        return self.values[part]
 
     def leaves(self) -> Iterator[TensorState]:
         """Itself, or the cores that replace it: the states to which element-wise steps apply."""

@@ -52,6 +52,9 @@ class Binary(Quantizer):
         else:
             state.quantize(scaled(codes, np.ones(1)))
 
+    def described_codes(self, state: TensorState) -> tuple[int, bool]:
+        return 1, False
+
     def _at_random(self, state: TensorState, values: FloatArray) -> Codes:
         flat, codes = values.reshape(-1), np.empty(values.size, np.uint8)
         for at in range(0, flat.size, _BLOCK):

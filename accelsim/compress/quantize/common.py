@@ -34,6 +34,18 @@ class Quantizer(Step):
     class Params(StepParams):
         """Keys of the quantizer."""
 
+    def described_codes(self, state: TensorState) -> tuple[int, bool]:
+        """Bits and sign of the integers by which a described operand is drawn after this step."""
+        raise ConfigError("has no values, it is only described", state.name)
+
+    def apply_described(self, state: TensorState) -> None:
+        """A described operand is drawn anew, as integers of the new width."""
+        bits, signed = self.described_codes(state)
+        assert state.described is not None
+        if bits == 1 and signed:
+            raise ConfigError("bits must be at least 2 for operands that may be negative")
+        state.describe(requantized(state.described, bits, signed))
+
 
 def rows(values: FloatArray, granularity: str) -> FloatArray:
     """The tensor as (first dimension, rest), or as one row of everything."""

@@ -64,6 +64,9 @@ class DoReFa(Quantizer):
             scale = float(largest)
         state.quantize(even_levels(codes, bits, scale))
 
+    def described_codes(self, state: TensorState) -> tuple[int, bool]:
+        return width(self, state, self.params.bits, 1, 16), False
+
 
 def unit_codes(unit: FloatArray, bits: int) -> NDArray[np.float32]:
     """Q^k as an integer: round((2**k - 1) * x) for x in [0, 1]."""

@@ -41,10 +41,10 @@ class FloatingPoint(Quantizer):
         if params.scale != "none" and item.bits <= 16:
             low, high = extremes(rows(values, params.granularity))
             wanted = np.maximum(-low, high) / float_table(params.format)[item.largest]
-            scale = np.asarray(np.where(wanted > 0, wanted, 1), np.float32)
+            scale = np.where(wanted > 0, wanted, 1).astype(np.float32)
             tables["scales"] = power_above(scale) if params.scale == "power_of_two" else scale
             matrix = rows_of(values) if scale.size > 1 else values.reshape(1, -1)
-            values = (matrix / tables["scales"][:, None]).reshape(values.shape)
+            values = np.asarray(matrix / tables["scales"][:, None], np.float32).reshape(values.shape)
         flat = values.reshape(-1)
         codes = np.empty(flat.size, value_dtype(item.bits, False))
         for at in range(0, flat.size, BLOCK_ELEMENTS):

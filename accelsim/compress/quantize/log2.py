@@ -45,6 +45,9 @@ class Log2(Quantizer):
         top = largest_exponent(largest, octave, params.rounding)
         state.quantize(powers(values, top, bits, octave, params.rounding))
 
+    def described_codes(self, state: TensorState) -> tuple[int, bool]:
+        return width(self, state, self.params.bits, 2, 8), True
+
 
 def largest_exponent(largest: NDArray[np.float64], octave: int, rounding: str) -> NDArray[np.float64]:
     """The exponent (in steps of 1 / octave) of the level that the largest magnitude of each row gets."""

@@ -89,6 +89,9 @@ class LearnedLevels(Quantizer):
                 break
         state.quantize(as_sum(codes.reshape(values.shape), alphas, low))
 
+    def described_codes(self, state: TensorState) -> tuple[int, bool]:
+        return width(self, state, self.params.bits, 1, 8), False
+
 
 def as_sum(codes: NDArray[np.uint8], alphas: Table, low: int) -> Quantized:
     """Codes whose bit j stands for alpha_j, or for low * alpha_j."""

@@ -39,6 +39,9 @@ class OutlierAware(Quantizer):
         if params.normal >= params.bits:
             raise ConfigError(f"normal must be less than bits, got {params.normal} and {params.bits}", where)
 
+    def described_codes(self, state: TensorState) -> tuple[int, bool]:
+        return int(self.params.bits), state.signed
+
     def apply(self, state: TensorState) -> None:
         values, params = state.values, self.params
         signed = state.signed or bool(values.min() < 0)

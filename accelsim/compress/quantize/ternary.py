@@ -86,6 +86,9 @@ class Ternary(Quantizer):
                 threshold = (params.factor or 0.05) * max(-low[0], high[0])
                 state.quantize(two_scales(values, float(threshold)))
 
+    def described_codes(self, state: TensorState) -> tuple[int, bool]:
+        return 2, True
+
     def _at_random(self, state: TensorState, values: FloatArray, scale: np.float32) -> Quantized:
         codes = np.empty(values.size, np.int8)
         flat = values.reshape(-1)

@@ -16,7 +16,7 @@ import pydantic
 from accelsim.base.errors import ConfigError
 from accelsim.compress.base import STEPS, PerLayer
 from accelsim.compress.quantize import clipping
-from accelsim.compress.quantize.common import Quantizer, affine, extremes, requantized, round_to, rows, width
+from accelsim.compress.quantize.common import Quantizer, affine, extremes, round_to, rows, width
 from accelsim.compress.state import FloatArray, Quantized, TensorState
 from accelsim.workload.encodings.coded import groups_of, power_above, rows_of
 
@@ -75,13 +75,8 @@ class Uniform(Quantizer):
         else:
             state.quantize(asymmetric(values, bits, low, high, params, key))
 
-    def apply_described(self, state: TensorState) -> None:
-        """A described operand is drawn at the new width."""
-        bits = self.bits_of(state)
-        assert state.described is not None
-        if bits == 1 and state.signed:
-            raise ConfigError("bits must be at least 2 for operands that may be negative")
-        state.describe(requantized(state.described, bits, state.signed))
+    def described_codes(self, state: TensorState) -> tuple[int, bool]:
+        return self.bits_of(state), state.signed and self.params.scheme == "symmetric"
 
     def _range(self, state: TensorState, values: FloatArray, bits: int) -> tuple[FloatArray, FloatArray]:
         """Ends of the range of each row (or group), clipped."""

@@ -40,9 +40,13 @@ class Wage(Quantizer):
         divisor: PerLayer[float] = pydantic.Field(default=1.0)
         rate: float = pydantic.Field(default=1.0, gt=0)
 
+    def described_codes(self, state: TensorState) -> tuple[int, bool]:
+        default = DEFAULT_BITS[self.params.object]
+        return default if self.params.bits is None else width(self, state, self.params.bits, 2, 8), True
+
     def apply(self, state: TensorState) -> None:
         of, values = self.params.object, state.values
-        bits = DEFAULT_BITS[of] if self.params.bits is None else width(self, state, self.params.bits, 2, 8)
+        bits, _ = self.described_codes(state)
         sigma = np.float32(2.0 ** (1 - bits))
         unit, key = sigma, None
         if of == "A":

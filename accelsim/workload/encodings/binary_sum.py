@@ -60,6 +60,10 @@ class BinarySum(Coded):
         zero = (levels == 0).all(axis=0)
         return int(np.argmax(zero)) if zero.sum() == 1 and (levels == 0).sum() == levels.shape[0] else None
 
+    def count_codes(self, codes: NDArray[Any], tables: Tables, meta: Any, bits: int) -> int:
+        none = not (sums(tables["alphas"], meta.low) == 0).any()
+        return codes.size if none else super().count_codes(codes, tables, meta, bits)
+
 
 def sums(alphas: NDArray[Any], low: int) -> NDArray[np.float32]:
     """The 2**bits levels of each row, (rows, 2**bits), added in the order of the bits in float32."""

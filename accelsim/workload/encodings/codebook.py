@@ -56,6 +56,10 @@ class Codebook(Coded):
         # another level that is 0 in some row would be a zero without having the code
         return int(np.argmax(zero)) if zero.sum() == 1 and (tables["levels"] == 0).sum() == meta.rows else None
 
+    def count_codes(self, codes: NDArray[Any], tables: Tables, meta: Any, bits: int) -> int:
+        none = not (tables["levels"] == 0).any()
+        return codes.size if none else super().count_codes(codes, tables, meta, bits)
+
     def representable(self, values: NDArray[Any], bits: int, signed: bool, params: Any) -> NDArray[Any]:
         levels = np.unique(np.asarray(values, np.float32))[: 1 << bits]
         nearest = np.clip(np.searchsorted(levels, values), 0, levels.size - 1)

@@ -92,7 +92,7 @@ class Coded(Encoding):
         payload = {**tables, **{PREFIX + name: array for name, array in within.payload.items()}}
         whole = self.read_meta({**meta, "inner": codec.kind, "inner_meta": within.meta})
         zero = self.zero_code(tables, whole, bits)
-        nonzeros = within.nonzeros if zero == 0 else self._count(codes, tables, whole, bits)
+        nonzeros = within.nonzeros if zero == 0 else self.count_codes(codes, tables, whole, bits)
         return Encoded(payload, whole.model_dump(), nonzeros)
 
     def codes(self, payload: Payload, meta: Any, shape: Dims, bits: int) -> NDArray[Any]:
@@ -130,7 +130,8 @@ class Coded(Encoding):
         codec = _inner(meta.inner)
         return self.table_bits(meta, shape, bits) + codec.index_bits(codec.read_meta(meta.inner_meta), shape, bits)
 
-    def _count(self, codes: NDArray[Any], tables: Tables, meta: Any, bits: int) -> int:
+    def count_codes(self, codes: NDArray[Any], tables: Tables, meta: Any, bits: int) -> int:
+        """How many codes stand for other numbers than 0. Override where a look at the tables can tell."""
         return int(np.count_nonzero(self.real(codes, tables, meta, bits)))
 
     def representable(self, values: NDArray[Any], bits: int, signed: bool, params: Any) -> NDArray[Any]:

@@ -96,5 +96,9 @@ class Grouped(Coded):
         low, high = limits(bits, meta.signed)
         return twice // 2 if twice % 2 == 0 and low <= twice // 2 <= high else None
 
+    def count_codes(self, codes: NDArray[Any], tables: Tables, meta: Any, bits: int) -> int:
+        none = bool((meta.twice_offset or 0) % 2 and (tables["scales"] != 0).all())
+        return codes.size if none else super().count_codes(codes, tables, meta, bits)
+
     def examples(self, bits: int) -> list[dict[str, Any]]:
         return [{}, {"group": 3}]
