@@ -39,7 +39,7 @@ def element_scores(step: Step, state: TensorState, criterion: Criterion) -> NDAr
         raise ConfigError(f"criterion {criterion} must have groups of more than one element")
     if criterion == "random":
         words = step.words(state, "order", 0, state.elements)
-        return (words >> np.uint64(33)).astype(np.uint32).reshape(state.shape)
+        return np.asarray(words >> np.uint64(33), np.uint32).reshape(state.shape)
     values = state.values
     return np.abs(values * gradient(step, state)) if criterion == "taylor" else values
 
@@ -58,16 +58,17 @@ def group_scores(
     values = state.values
     if criterion == "random":
         words = step.words(state, "order", 0, grain.groups)
-        return (words >> np.uint64(11)).astype(np.float64).reshape(grain.grid)
+        return np.asarray(words >> np.uint64(11), np.float64).reshape(grain.grid)
     if criterion == "taylor":
-        return np.abs(grain.reduce(np.multiply(values, gradient(step, state), dtype=np.float64))) / grain.sizes()
+        products = np.multiply(values, gradient(step, state), dtype=np.float64)
+        return np.asarray(np.abs(grain.reduce(products)) / grain.sizes())
     if criterion == "geometric":
         return _distances(grain.vectors(values).astype(np.float64)).reshape(grain.grid)
     if criterion == "similarity":
         return _likeness(grain.vectors(values).astype(np.float64)).reshape(grain.grid)
     if criterion == "l2":
         squares = np.sqrt(grain.reduce(np.square(values, dtype=np.float64)))
-        return squares / np.sqrt(grain.sizes()) if comparable else squares
+        return np.asarray(squares / np.sqrt(grain.sizes()) if comparable else squares)
     if criterion == "max":
         return grain.reduce(np.abs(values), np.maximum).astype(np.float64)
     sums = grain.reduce(np.abs(values).astype(np.float64))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, ClassVar
 
-import numpy as np
 import pydantic
 
 from accelsim.base.errors import ConfigError
-from accelsim.compress.base import STEPS, Context, Key, Source, Step, StepParams
+from accelsim.compress.base import ROLES_OF, STEPS, Context, Key, Source, Step, StepParams
 from accelsim.compress.selectors import PerLayer
 from accelsim.compress.sparsify.prune import checked_density
 from accelsim.compress.sparsify.select import kept_count, smallest
@@ -62,7 +62,8 @@ class PruneEnergy(Step):
             excess -= saved
         if excess > 1e-9 * total:
             lowest = (total * self.params.energy + excess) / total
-            raise ConfigError(f"energy must be at least {lowest:.4f} with these least densities, got {self.params.energy}")
+            what = f"energy must be at least {lowest:.4f} with these least densities"
+            raise ConfigError(f"{what}, got {self.params.energy}")
 
     def apply(self, state: TensorState) -> None:
         density = self.densities[state.layer.name, state.role]
@@ -71,6 +72,6 @@ class PruneEnergy(Step):
         state.notes.append(f"density {density:.4f} by energy")
 
     def _energy(self, layer: Layer, role: str) -> float:
-        weights = {name: int(np.prod(shape)) for name, shape in layer.weights.items() if name in ("filter", "recurrent")}
-        share = weights.get(role, 0) / max(1, sum(weights.values()))
-        return layer.macs * share * self.params.mac + weights.get(role, 0) * self.params.weight
+        sizes = {name: prod(shape) for name, shape in layer.weights.items() if name in ROLES_OF["W"]}
+        share = sizes.get(role, 0) / max(1, sum(sizes.values()))
+        return float(layer.macs * share * self.params.mac + sizes.get(role, 0) * self.params.weight)

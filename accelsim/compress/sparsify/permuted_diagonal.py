@@ -62,7 +62,8 @@ def kernel_energy(values: FloatArray) -> NDArray[np.float64]:
     squares = np.square(values, dtype=np.float64)
     if squares.ndim == 1:
         return squares[None, :]
-    return squares.reshape(*squares.shape[:2], -1).sum(axis=2)
+    found: NDArray[np.float64] = squares.reshape(*squares.shape[:2], -1).sum(axis=2)
+    return found
 
 
 def diagonals(shape: tuple[int, ...], p: int, offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -80,4 +81,4 @@ def best_offsets(energy: NDArray[np.float64], p: int) -> NDArray[np.int64]:
     blocks = padded.reshape(down, p, across, p)
     inside = np.arange(p)
     sums = [blocks[:, inside, :, (inside + k) % p].sum(axis=0) for k in range(p)]
-    return np.argmax(np.stack(sums), axis=0)
+    return np.asarray(np.argmax(np.stack(sums), axis=0), np.int64)

@@ -155,7 +155,7 @@ class LassoChannels(Reconstruct):
         outputs = np.einsum("pck,fck->pf", windows, weights, optimize=True)
         inputs = windows[:, kept].reshape(len(windows), -1)
         solved = np.linalg.lstsq(inputs, outputs, rcond=None)[0]
-        return solved.T.reshape(weights.shape[0], kept.size, -1)
+        return np.asarray(solved.T.reshape(weights.shape[0], kept.size, -1))
 
 
 def greedy_removal(gram: Array, count: int) -> NDArray[np.int64]:

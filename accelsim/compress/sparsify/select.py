@@ -25,7 +25,7 @@ Bits = NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class Cut:
-    """What goes from one tensor: every score below `bits` (a float32's, as an integer), and the first `ties` equal to it."""
+    """What goes from one tensor: every score below `bits` (of a float32, as an integer), and `ties` equal to it."""
 
     bits: int
     ties: int

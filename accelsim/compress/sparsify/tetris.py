@@ -77,11 +77,45 @@ def reorder(
     """Orders of rows and columns, and which blocks of the matrix in that order stay.
 
     Each round keeps the best blocks, swaps rows while that lowers what the others hold, keeps the best blocks again,
-    and does the same to columns; it never makes the loss larger. Ends when a round does not help.
+    and does the same to columns; it never makes the loss larger. Ends when a round does not help. Swaps end at the
+    next best place, so a second start has like rows and like columns together; the better end counts.
     """
     rows: Order = np.arange(energy.shape[0])
     columns: Order = np.arange(energy.shape[1])
-    kept = best_blocks(energy, block, density)
+    first = _improved(energy, block, density, rounds, rows, columns)
+    if rounds == 0:
+        return first
+    rows = _clustered(energy, block[0])
+    columns = _clustered(np.add.reduceat(energy[rows], np.arange(0, len(rows), block[0]), axis=0).T, block[1])
+    second = _improved(energy, block, density, rounds, rows, columns)
+    return min(first, second, key=lambda found: _lost(energy, block, *found))
+
+
+def _clustered(energy: NDArray[np.float64], size: int) -> Order:
+    """Rows in groups of `size`: of those left the one with most energy, and those most like it (by products)."""
+    alike = energy @ energy.T
+    left = np.ones(len(energy), np.bool_)
+    order: list[int] = []
+    while left.any():
+        leader = int(np.argmax(np.where(left, np.diag(alike), -1)))
+        left[leader] = False
+        others = np.flatnonzero(left)
+        group = others[np.argsort(-alike[leader, others], kind="stable")[: size - 1]]
+        left[group] = False
+        order += [leader, *group.tolist()]
+    return np.array(order, np.int64)
+
+
+def _lost(
+    energy: NDArray[np.float64], block: tuple[int, int], rows: Order, columns: Order, kept: NDArray[np.bool_]
+) -> float:
+    return float(energy[np.ix_(rows, columns)][~_spread(kept, block, energy.shape)].sum())
+
+
+def _improved(
+    energy: NDArray[np.float64], block: tuple[int, int], density: float, rounds: int, rows: Order, columns: Order
+) -> tuple[Order, Order, NDArray[np.bool_]]:
+    kept = best_blocks(energy[np.ix_(rows, columns)], block, density)
     for _ in range(rounds):
         before = rows.copy(), columns.copy()
         rows = rows[_swaps(energy[np.ix_(rows, columns)], block, kept)]
