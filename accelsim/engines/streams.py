@@ -84,10 +84,12 @@ def runs(place: TensorPlace, box: Box) -> Pattern:
         n = np.broadcast_to(count[level], shape)
         _append(run, levels, n, np.full(shape, distance[level], np.int64))
     (rows, row_stride), (planes, plane_stride) = levels
-    bits = place.bits
-    to_bytes = lambda elements: -(-elements * bits // 8)  # noqa: E731
+
+    def to_bytes(elements: Ints) -> Ints:
+        return -(-elements * place.bits // 8)
+
     return Pattern(
-        np.broadcast_to(base, shape) * bits // 8,
+        np.broadcast_to(base, shape) * place.bits // 8,
         to_bytes(run),
         to_bytes(row_stride),
         rows,

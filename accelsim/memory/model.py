@@ -113,6 +113,9 @@ class MemoryModel(Protocol):
     def submit_pattern(self, now: int, request_id: int, transfer: Transfer, is_write: bool, port: int = 0) -> None:
         """The same for a strided pattern. Transfers of one port begin in order; ports take turns."""
 
+    def submit_runs(self, now: int, request_id: int, runs: tuple[int, ...], is_write: bool, port: int = 0) -> None:
+        """`submit_pattern` for the simulator, which knows no `Transfer`: its fields in order."""
+
     def advance(self, limit: int) -> Completion | None:
         """The next completion at or before core cycle `limit`, or None; afterwards time stands there."""
 
