@@ -82,9 +82,9 @@ def energy_figure(result: RunResult) -> Figure:
 
 
 def share(part: float, total: float) -> str:
-    """`12 %`, `3.4 %`, `<0.1 %`."""
+    """`12.3 %`, `<0.1 %`."""
     percent = 100 * part / total if total else 0.0
-    return f"{percent:.0f} %" if percent >= 9.95 else f"{percent:.1f} %" if percent >= 0.05 else "<0.1 %"
+    return f"{percent:.1f} %" if percent >= 0.05 else "<0.1 %"
 
 
 def stack(axes: Axes, series: Sequence[Series]) -> None:

@@ -45,7 +45,10 @@ def check_formats(formats: Sequence[str]) -> None:
 def draw(result: RunResult, name: str) -> Figure:
     """One figure (of FIGURES) as a matplotlib Figure."""
     with style():
-        return FIGURES[name](result)
+        figure = FIGURES[name](result)
+        figure.draw_without_rendering()  # lay it out once,
+        figure.set_layout_engine("none")  # not again for every format
+        return figure
 
 
 def draw_all(result: RunResult, directory: str | Path, formats: Sequence[str] = ("pdf", "png")) -> list[Path]:

@@ -61,6 +61,7 @@ class Grid:
         Names are shortened first, then columns move together, then the last ones move to a table below.
         """
         widths = [column.width for column in self.columns]
+        self._room_for_groups(widths)
         if width is not None:
             self._give_way(widths, width)
             gap = 1 if self._total(widths, len(GAP)) > width else len(GAP)
@@ -96,6 +97,22 @@ class Grid:
     def _total(widths: Sequence[int], gap: int) -> int:
         return sum(widths) + gap * (len(widths) - 1)
 
+    def _groups(self) -> list[tuple[int, int]]:
+        """(first column, one past the last column) of neighbours that share what stands above them."""
+        found: list[tuple[int, int]] = []
+        for i, column in enumerate(self.columns):
+            if found and column.group and self.columns[i - 1].group == column.group:
+                found[-1] = (found[-1][0], i + 1)
+            else:
+                found.append((i, i + 1))
+        return found
+
+    def _room_for_groups(self, widths: list[int]) -> None:
+        """The last column of a group takes what the group's own heading needs."""
+        for first, end in self._groups():
+            missing = len(self.columns[first].group) - self._total(widths[first:end], 1)
+            widths[end - 1] += max(0, missing)
+
     def _fitting(self, widths: Sequence[int], width: int, gap: int) -> int:
         """How many of the columns fit; at least the name and one number."""
         count = len(widths)
@@ -114,16 +131,12 @@ class Grid:
     def _group_line(self, widths: Sequence[int], gap: str) -> str:
         if not any(column.group for column in self.columns):
             return ""
-        text, i = "", 0
-        while i < len(widths):
-            j = i
-            while j + 1 < len(widths) and self.columns[j + 1].group == self.columns[i].group:
-                j += 1
-            span = self._total(widths[i : j + 1], len(gap))
-            label = shortened(self.columns[i].group, span)
-            bar = f" {label} ".center(span, "-") if label and len(label) + 2 < span else label.center(span)
-            text += bar + gap
-            i = j + 1
+        text = ""
+        for first, end in self._groups():
+            span = self._total(widths[first:end], len(gap))
+            label = self.columns[first].group
+            text += f" {label} ".center(span, "-") if label and len(label) + 2 < span else label.center(span)
+            text += gap
         return text.rstrip()
 
     def _cell(self, column: Column, text: str, width: int) -> str:

@@ -205,7 +205,7 @@ def test_groups_of_names() -> None:
 
 
 def test_shares() -> None:
-    assert [share(part, 1000) for part in (999, 99, 5, 0.1)] == ["100 %", "9.9 %", "0.5 %", "<0.1 %"]
+    assert [share(part, 1000) for part in (999, 99, 5, 0.1)] == ["99.9 %", "9.9 %", "0.5 %", "<0.1 %"]
     assert share(0, 0) == "<0.1 %"
 
 
