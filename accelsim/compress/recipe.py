@@ -154,6 +154,15 @@ def list_recipes() -> list[str]:
     return sorted(p.stem for p in folder.glob("*.yaml"))
 
 
+def describe_recipes() -> list[tuple[str, list[str], str]]:
+    """Name, networks that it is written for (none: any), and source of each shipped recipe; steps are not looked up."""
+    found = []
+    for name in list_recipes():
+        spec = build(RecipeSpec, read_yaml(find_recipe(name)))
+        found.append((name, [] if spec.steps is not None else list(spec.networks), spec.source))
+    return found
+
+
 def _checked(document: Document) -> Recipe:
     spec = build(RecipeSpec, document)
     variants: dict[str, KeyPath] = {name: ("networks", name, "steps") for name in spec.networks}

@@ -18,6 +18,10 @@ from accelsim.compress.store import Stored
 from accelsim.workload.encodings.coded import rows_of
 
 
+WEIGHTS = ("filter", "recurrent")
+"""Roles that the sum at the end of a table is over."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One operand.
@@ -98,7 +102,7 @@ class CompressionReport:
         """Rows as dictionaries with the two ratios."""
         return [{**asdict(r), "ratio": r.ratio, "ratio_without_index": r.ratio_without_index} for r in self.rows]
 
-    def total(self, roles: Iterable[str] = ("filter", "recurrent")) -> dict[str, float]:
+    def total(self, roles: Iterable[str] = WEIGHTS) -> dict[str, float]:
         """Sums over operands of some roles: parameters, bytes, ratios, density."""
         rows = [row for row in self.rows if row.role in set(roles)]
         before, payload = sum(r.bytes_before for r in rows), sum(r.payload_bytes for r in rows)
@@ -120,24 +124,42 @@ class CompressionReport:
         columns = [f.name for f in fields(Row)] + ["ratio", "ratio_without_index"]
         return pandas.DataFrame(self.records(), columns=columns)
 
-    def __str__(self) -> str:
-        lines = [f"{self.network}, {self.recipe}; weights: {self.weights}"]
-        table = [_HEAD, *[_cells(row) for row in self.rows]]
-        total = self.total()
-        if total["parameters"]:
+    @property
+    def title(self) -> str:
+        """What was compressed, how, and whose numbers they are."""
+        return f"{self.network}, {self.recipe}; weights: {self.weights}"
+
+    def has_total(self, rows: list[Row]) -> bool:
+        """Whether a table of these rows ends with the sum of the weights."""
+        return sum(row.role in WEIGHTS for row in rows) > 1
+
+    def table(self, rows: list[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Headings and cells as text, with the sum of the weights as last row if `has_total`."""
+        cells = [_cells(row) for row in rows]
+        if self.has_total(rows):
+            total = self.total()
             after = int(total["payload_bytes"] + total["index_bytes"])
-            table.append((
+            cells.append((
                 "weights", "", f"{int(total['parameters']):,}", "", "", human_bytes(int(total["bytes_before"])),
                 human_bytes(after), f"{total['ratio']:.2f}", f"{total['ratio_without_index']:.2f}",
                 f"{total['density']:.3f}", "", "",
             ))  # fmt: skip
-        widths = [max(len(row[i]) for row in table) for i in range(len(_HEAD))]
+        return _HEAD, cells
+
+    def remarks(self, rows: list[Row]) -> list[str]:
+        """Lines below the table: notes of steps, and measures."""
+        lines = [f"{row.layer}/{row.role}: {row.notes}" for row in rows if row.notes]
+        return lines + ["  ".join(f"{key}={value}" for key, value in measure.items()) for measure in self.measures]
+
+    def __str__(self) -> str:
+        heads, cells = self.table(self.rows)
+        table = [heads, *cells]
+        widths = [max(len(row[i]) for row in table) for i in range(len(heads))]
+        lines = [self.title]
         for row in table:
-            cells = zip(row, widths, (i in (0, 1, 4) for i in range(len(row))), strict=True)
-            lines.append("  ".join(c.ljust(w) if left else c.rjust(w) for c, w, left in cells).rstrip())
-        lines += [f"{row.layer}/{row.role}: {row.notes}" for row in self.rows if row.notes]
-        lines += ["  ".join(f"{key}={value}" for key, value in measure.items()) for measure in self.measures]
-        return "\n".join(lines)
+            marked = zip(row, widths, (i in (0, 1, 4) for i in range(len(row))), strict=True)
+            lines.append("  ".join(c.ljust(w) if left else c.rjust(w) for c, w, left in marked).rstrip())
+        return "\n".join([*lines, *self.remarks(self.rows)])
 
 
 _HEAD = (

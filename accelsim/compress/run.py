@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def compress(
     out: str | Path | None,
     *,
     activations: Mapping[Key, NDArray[Any]] | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
     seed: int | None = None,
 ) -> CompressionReport:
     """Apply a recipe and write the trace.
@@ -41,16 +41,17 @@ def compress(
         A path to an .onnx file brings its weights.
     weights
         Arrays (layer -> role -> array); a `Source`; a `Trace` or the path of one; the path of an .onnx model; the
-        name of a distribution (laplace, gaussian, uniform); None: the model's own if `network` is an .onnx file,
-        else drawn from `laplace` (see `sources.DrawnWeights`).
+        name of a distribution (laplace, gaussian, uniform); None: the model's own if `network` is an .onnx file or
+        a trace, else drawn from `laplace` (see `sources.DrawnWeights`).
     recipe
         Name, path, mapping, list of steps, or a `Recipe`.
     out : str or Path, or None
         The trace; None only reports.
     activations : mapping, optional
-        (layer, role) -> captured activations, errors or gradients.
+        (layer, role) -> captured activations, errors or gradients, float32, batch first. Those of the network's own
+        batch become operands of the trace; all can be used by criteria.
     progress : callable, optional
-        Gets a line of text for each tensor.
+        `progress(done, total, what)`: operands done, operands in all, and what comes next.
     seed : int, optional
         Instead of the recipe's.
 
@@ -65,16 +66,19 @@ def compress(
     """
     plan = load_recipe(recipe)
     source = open_source(network, weights, plan.seed if seed is None else seed)
-    context = Context(plan.seed if seed is None else seed, dict(activations or {}), progress or _silent)
+    counter = _Progress(progress)
+    context = Context(plan.seed if seed is None else seed, dict(activations or {}), counter.say)
     report = CompressionReport(source.network.name, plan.name, getattr(source, "label", "given"))
     if context.captured:
         source = WithOperands(source, context)
+    counter.total = len(source.keys())
     chain = plan.chain(source, context)
+    counter.total = len(chain.keys())
     if out is None:
-        for key in chain.keys():
-            _one(chain, key, report, None, context)
+        for key in counter.over(chain):
+            _one(chain, key, report, None)
     else:
-        _write(chain, source, plan, Path(out), report, context)
+        _write(chain, source, plan, Path(out), report, counter)
     report.measures = context.measures
     return report
 
@@ -82,7 +86,7 @@ def compress(
 def open_source(network: Network | str | Path, weights: Any, seed: int = 0) -> Source:
     """The tensors before any step."""
     if not isinstance(network, Network):
-        if weights is None and str(network).endswith(".onnx"):
+        if weights is None and str(network).endswith((".onnx", ".trace")):
             weights = network
         if weights is None or not str(weights).endswith((".onnx", ".trace")):
             network = load_network(network)
@@ -92,20 +96,19 @@ def open_source(network: Network | str | Path, weights: Any, seed: int = 0) -> S
 
 
 def _write(
-    chain: Source, start: Source, plan: Recipe, out: Path, report: CompressionReport, context: Context
+    chain: Source, start: Source, plan: Recipe, out: Path, report: CompressionReport, counter: _Progress
 ) -> None:
     _check_space(chain, out)
     title = f"{start.network.name}, {plan.name}"
     about = f"{start.network.source}; weights: {report.weights}"
     with TraceWriter(out, chain.network, name=title, recipe=plan.data(start.network.name), source=about) as writer:
-        for key in chain.keys():
-            _one(chain, key, report, writer, context)
+        for key in counter.over(chain):
+            _one(chain, key, report, writer)
     report.path, report.content_hash = str(out), Trace.open(out).content_hash
 
 
-def _one(chain: Source, key: Key, report: CompressionReport, writer: TraceWriter | None, context: Context) -> None:
+def _one(chain: Source, key: Key, report: CompressionReport, writer: TraceWriter | None) -> None:
     state: TensorState = chain.load(key)
-    context.report(f"{state.name}: encoding {state.elements:,} elements")
     kept = stored(state)
     if writer is not None:
         writer.add_spec(kept.spec, kept.payload)
@@ -127,5 +130,20 @@ def _check_space(chain: Source, out: Path) -> None:
         raise ConfigError(f"cannot be written: {what}", str(out))
 
 
-def _silent(text: str) -> None:
-    pass
+class _Progress:
+    """How far we are, for whoever wants to know."""
+
+    def __init__(self, callback: Callable[[int, int, str], None] | None) -> None:
+        self._callback, self._done, self.total = callback, 0, 1
+
+    def say(self, what: str) -> None:
+        """The next thing."""
+        if self._callback is not None:
+            self._callback(self._done, self.total, what)
+
+    def over(self, chain: Source) -> Iterator[Key]:
+        """All operands, one after the other."""
+        for key in chain.keys():
+            self.say("/".join(key))
+            yield key
+            self._done += 1
