@@ -166,14 +166,12 @@ def test_run_kernels_equal_plain_ones(
     seed: int, lines: int, length: int, run_bits: int, density: float, lane: type
 ) -> None:
     values = tensor(seed, (lines * length,), 7, False, density).astype(lane)
-    top, mask = (1 << run_bits) - 1, kernels.nonzero_mask(values)
-    room = np.count_nonzero(values) + values.size // (top + 1)
-    runs, taken, pointers = np.zeros(room, np.uint8), np.zeros(room, lane), np.zeros(lines + 1, np.int64)
-    count = kernels.take_runs(values, mask, length, top, runs, taken, pointers)
+    top = (1 << run_bits) - 1
+    runs, taken, pointers = kernels.runs_of(values, length, run_bits)
     plain = plain_runs(values, length, top)
-    assert (runs[:count].tolist(), taken[:count].tolist(), pointers.tolist()) == plain
+    assert (runs.tolist(), taken.tolist(), pointers.tolist()) == plain
     out = np.zeros(values.size, lane)
-    assert kernels.place_runs(runs[:count], taken[:count], pointers, length, top, out) == -1
+    assert kernels.place_runs(runs, taken, pointers, length, top, out) == -1
     assert out.tolist() == plain_places(*plain, length) == values.tolist()
 
 
@@ -191,7 +189,7 @@ def test_mask_kernels_equal_numpy(seed: int, count: int, density: float) -> None
     assert kernels.gather_nonzero(values, every) == nonzeros.size
     assert np.array_equal(every[:-1], nonzeros)
     out = np.zeros(count, np.uint8)
-    kernels.scatter_set(mask, nonzeros, out)
+    kernels.scatter(mask, nonzeros, out)
     assert np.array_equal(out, values)
 
 
@@ -200,7 +198,8 @@ def test_lowest_set_bit() -> None:
     for place in range(64):
         above = int(rng.integers(0, 2**63)) << (place + 1)
         word = np.uint64((above | 1 << place) & (2**64 - 1))
-        assert kernels.lowest(word) == place
+        with np.errstate(over="ignore"):
+            assert kernels.lowest(word) == place
 
 
 @pytest.mark.parametrize("count", [kernels.CHUNK - 1, kernels.CHUNK, kernels.CHUNK + 65])

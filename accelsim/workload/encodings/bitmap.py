@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from accelsim.base.errors import ConfigError
 from accelsim.base.spec import Spec
 from accelsim.workload.encodings.base import ENCODINGS, Dims, Encoding, Part, Payload
-from accelsim.workload.encodings.sparse_kernels import gather, lanes, mask_count, nonzero_mask, scatter_set
+from accelsim.workload.encodings.sparse_kernels import gather, lanes, mask_count, nonzero_mask, scatter
 from accelsim.workload.packing import pack, unpack, unused_bits_are_zero, value_dtype, words_for
 
 
@@ -78,7 +78,7 @@ class Bitmap(Encoding):
             raise ConfigError(f"payload 'mask' must have {meta.nonzeros} bits set, got {found}")
         values = unpacked_nonzeros(payload, meta.nonzeros, bits, signed)
         out = np.zeros(count, value_dtype(bits, signed))
-        scatter_set(mask, lanes(values), lanes(out))
+        scatter(mask, lanes(values), lanes(out))
         return out.reshape(shape)
 
     def payload_bits(self, meta: Any, shape: Dims, bits: int) -> int:

@@ -18,18 +18,14 @@ from accelsim.base.spec import Spec
 from accelsim.base.units import ceil_div
 from accelsim.workload.encodings.base import ENCODINGS, Dims, Encoding, Part, Payload
 from accelsim.workload.encodings.bitmap import check_count, unpacked
-from accelsim.workload.encodings.sparse_kernels import lanes, mask_count, nonzero_mask, place_runs, take_runs
+from accelsim.workload.encodings.sparse_kernels import lanes, place_runs, runs_of
 from accelsim.workload.packing import limits, pack, value_dtype, words_for
 
 
 def entries_of(values: NDArray[Any], run_bits: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Runs and values (as lanes) of a tensor in C order."""
-    flat, top = lanes(values), (1 << run_bits) - 1
-    mask = nonzero_mask(flat)
-    room = mask_count(mask) + flat.size // (top + 1)
-    runs, taken = np.empty(room, value_dtype(run_bits, False)), np.empty(room, flat.dtype)
-    count = take_runs(flat, mask, flat.size, top, runs, taken, np.zeros(2, np.int64))
-    return runs[:count], taken[:count]
+    runs, taken, _ = runs_of(lanes(values), values.size, run_bits)
+    return runs, taken
 
 
 def tensor_of(runs: NDArray[Any], values: NDArray[Any], run_bits: int, count: int) -> NDArray[Any]:

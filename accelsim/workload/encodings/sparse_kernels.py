@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from accelsim.base.kernels import kernel
 from accelsim.base.units import ceil_div
-from accelsim.workload.packing import Words
+from accelsim.workload.packing import Words, value_dtype
 
 CHUNK = 1 << 16
 """Elements that are looked at at a time, so that what is between stays in the second-level cache."""
@@ -41,6 +41,7 @@ def mask_count(mask: Words) -> int:
     return sum(int(_popcount(mask[at : at + CHUNK]).sum(dtype=np.int64)) for at in range(0, mask.size, CHUNK))
 
 
+@np.errstate(over="ignore")  # a product of `lowest` is cut off on purpose, which numpy, without the compiler, tells
 def gather(flat: NDArray[Any], mask: Words) -> NDArray[Any]:
     """The nonzeros, in order; mask is `nonzero_mask(flat)`."""
     count = mask_count(mask)
@@ -50,6 +51,23 @@ def gather(flat: NDArray[Any], mask: Words) -> NDArray[Any]:
     else:
         gather_set(flat, mask, out)
     return out[:count]
+
+
+@np.errstate(over="ignore")
+def scatter(mask: Words, nonzeros: NDArray[Any], out: NDArray[Any]) -> None:
+    """Put nonzeros, in order, where the mask's bits are set; all flat lanes of one width."""
+    scatter_set(mask, nonzeros, out)
+
+
+@np.errstate(over="ignore")
+def runs_of(flat: NDArray[Any], length: int, run_bits: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
+    """Runs, values and pointers of lines of `length` elements: see `take_runs`."""
+    mask, top = nonzero_mask(flat), (1 << run_bits) - 1
+    room = mask_count(mask) + flat.size // (top + 1)
+    runs, taken = np.empty(room, value_dtype(run_bits, False)), np.empty(room, flat.dtype)
+    pointers: NDArray[np.int64] = np.zeros(flat.size // length + 1, np.int64)
+    count = take_runs(flat, mask, length, top, runs, taken, pointers)
+    return runs[:count], taken[:count], pointers
 
 
 _OCTET_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)

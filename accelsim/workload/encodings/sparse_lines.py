@@ -16,7 +16,7 @@ from accelsim.base.units import ceil_div
 from accelsim.workload.encodings.base import Dims, Encoding, Part, Payload
 from accelsim.workload.encodings.bitmap import check_count, unpacked
 from accelsim.workload.encodings.rlc import check_nonzeros
-from accelsim.workload.encodings.sparse_kernels import CHUNK, lanes, mask_count, nonzero_mask, place_runs, take_runs
+from accelsim.workload.encodings.sparse_kernels import CHUNK, lanes, place_runs, runs_of
 from accelsim.workload.packing import pack, value_dtype, words_for
 
 _LINES = 64  # at a time at least: a transposed column then uses whole cache lines
@@ -184,12 +184,8 @@ Taken = tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]
 
 
 def _relative(flat: NDArray[Any], length: int, index_bits: int) -> Taken:
-    mask, top = nonzero_mask(flat), (1 << index_bits) - 1
-    room = mask_count(mask) + flat.size // (top + 1)
-    runs, taken = np.empty(room, value_dtype(index_bits, False)), np.empty(room, flat.dtype)
-    pointers = np.zeros(flat.size // length + 1, np.int64)
-    count = take_runs(flat, mask, length, top, runs, taken, pointers)
-    return runs[:count], taken[:count], pointers[1:]
+    runs, taken, pointers = runs_of(flat, length, index_bits)
+    return runs, taken, pointers[1:]
 
 
 def _absolute(flat: NDArray[Any], length: int, index_bits: int) -> Taken:
