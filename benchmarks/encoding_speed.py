@@ -1,4 +1,5 @@
-"""Speed of the encodings: GB of dense input per CPU second, both ways, and against numpy doing the same.
+"""Speed of the encodings: GB of dense input per CPU second, both ways, and against numpy doing the same; and of the
+selection of the smallest weights, against numpy.partition.
 
     python benchmarks/encoding_speed.py [--elements N] [--runs N] [--bits 8] [--density 0.1 0.35 ...]
 
@@ -102,8 +103,23 @@ def measure(name: str, bits: int, density: float, elements: int, runs: int) -> l
     return [*row, f"{encode_s / there:.1f}", f"{decode_s / back:.1f}"]
 
 
+def selection(elements: int, runs: int) -> list[object]:
+    """CPU seconds for the threshold below which 90 % of the weights lie, exactly."""
+    from accelsim.compress.sparsify.select import smallest
+
+    weights = np.random.default_rng(0).laplace(scale=0.02, size=elements).astype(np.float32)
+    count = elements * 9 // 10
+    limit = np.partition(np.abs(weights), count - 1)[count - 1]
+    cut = smallest(weights, count)
+    assert cut.bits == int(limit.view(np.uint32)) and int(cut.mask(weights).sum()) == count
+    ours = median_cpu_s(lambda: smallest(weights, count), runs)
+    plain = median_cpu_s(lambda: np.partition(np.abs(weights), count - 1), runs)
+    masked = median_cpu_s(lambda: smallest(weights, count).mask(weights), runs)
+    return [elements, f"{ours:.4f}", f"{masked:.4f}", f"{plain:.4f}", f"{plain / ours:.1f}"]
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--elements", type=int, default=1 << 24)
     parser.add_argument("--runs", type=int, default=7)
@@ -114,6 +130,9 @@ def main() -> None:
     header = ["format", "bits", "density", "encode GB/s", "decode GB/s", "x numpy enc.", "x numpy dec."]
     cases = [(f, b, d) for f in args.format for b in args.bits for d in args.density]
     print(table(header, [measure(f, b, d, args.elements, args.runs) for f, b, d in cases]))
+    print()
+    header = ["selection of", "threshold s", "and mask s", "numpy.partition s", "x numpy"]
+    print(table(header, [selection(25_000_000, args.runs)]))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from accelsim.base.errors import ConfigError
-from accelsim.compress.base import Context
+from accelsim.compress.base import Context, run_step
 from accelsim.compress.recipe import load_recipe
 from accelsim.compress.sources import GivenWeights, WithOperands
 from accelsim.compress.sparsify.grains import grain
 from accelsim.compress.sparsify.select import as_bits, kept_count, mark_below, smallest, smallest_of
-from accelsim.compress.state import TensorState
+from accelsim.compress.state import Factors, TensorState
+from accelsim.workload.generator import GeneratorSpec
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Conv, Input, Linear, Reshape
 
@@ -261,6 +262,39 @@ def test_quantization_after_pruning_raises_sparsity() -> None:
     both = run([{"step": "prune", "density": 0.6}, {"step": "uniform", "bits": 4}])["fc/filter"]
     assert density(both) < density(pruned) == 0.6
     assert not both.values[pruned.values == 0].any()
+
+
+def test_operands_that_are_only_described_get_a_lower_density() -> None:
+    spec = GeneratorSpec(density=0.6)
+    layer = NETWORK["c2"]
+
+    def pruned(**step: Any) -> float:
+        params = [{"step": "prune", "object": "A", **step}]
+        state = TensorState(layer, "ifmap", layer.in_shapes[0], None, described=spec)
+        load_recipe(params).steps("small", Context())[0].apply_described(state)
+        assert state.described is not None
+        return state.described.density
+
+    assert pruned(density=0.25) == 0.25
+    assert pruned(density=0.9) == 0.6
+    with pytest.raises(ConfigError, match="it can be pruned to a density by elements only"):
+        pruned(density=0.5, grain="feature_map")
+    with pytest.raises(ConfigError, match="it can be pruned to a density by elements only"):
+        pruned(threshold=0.5)
+
+
+def test_cores_of_a_decomposed_weight_are_pruned_each_by_itself() -> None:
+    """Section III-F2: the small tensors that a decomposition leaves can be pruned on."""
+    state = GivenWeights(NETWORK, WEIGHTS).load(("fc", "filter"))
+    left, right = numbers(10, 4, seed=5), numbers(4, 216, seed=6)
+    parts = {"left": left, "right": right}
+    cores = [TensorState(state.layer, "filter", a.shape, a, part=n) for n, a in parts.items()]
+    state.decompose(Factors("svd", cores, {}, lambda arrays: np.asarray(arrays[0] @ arrays[1], np.float32)))
+    step = load_recipe([{"step": "prune", "density": 0.5}]).steps("small", Context())[0]
+    run_step(step, state)
+    assert [np.count_nonzero(core.values) for core in state.leaves()] == [20, 432]
+    zeroed = [np.where(core.values != 0, parts[core.part], 0) for core in state.leaves()]
+    assert np.allclose(state.values, zeroed[0] @ zeroed[1])
 
 
 # --- criteria ---
