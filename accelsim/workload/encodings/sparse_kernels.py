@@ -139,31 +139,33 @@ def take_runs(values, mask, length, top, runs, taken, pointers):  # type: ignore
     pointers : int64[lines + 1], written: entries of line s are pointers[s] to pointers[s + 1]
     Returns the number of entries. Zeros at the end of a line have no entry.
     """
-    at, line, start, last = 0, 0, 0, -1
+    # unsigned throughout: an index that might be negative would be tested for it at every access
+    one, most, step = np.uint64(1), np.uint64(top), np.uint64(length)
+    at, base, after, end, line = np.uint64(0), np.uint64(0), np.uint64(0), step, 0
     pointers[0] = 0
-    for i in range(mask.size):
-        word = mask[i]
+    for word in mask:
         while word != np.uint64(0):
-            place = (i << 6) + lowest(word)
-            word &= word - np.uint64(1)
-            while place >= start + length:
+            place = base + np.uint64(lowest(word))
+            word &= word - one
+            while place >= end:
                 line += 1
                 pointers[line] = at
-                start += length
-                last = start - 1
-            run = place - last - 1
-            last = place
-            while run > top:
-                runs[at] = top
+                after = end
+                end += step
+            run = place - after
+            after = place + one
+            while run > most:
+                runs[at] = most
                 taken[at] = 0
-                at += 1
-                run -= top + 1
+                at += one
+                run -= most + one
             runs[at] = run
             taken[at] = values[place]
-            at += 1
+            at += one
+        base += np.uint64(64)
     for s in range(line + 1, pointers.size):
         pointers[s] = at
-    return at
+    return np.int64(at)
 
 
 @kernel(nogil=True)
