@@ -20,6 +20,8 @@ from accelsim.compress.quantize.common import Quantizer, histogram_of, moments, 
 from accelsim.compress.quantize.log2 import LogBits
 from accelsim.compress.state import FloatArray, Quantized, TensorState
 
+_STARTS, _IMPROVED = 60, 5
+
 
 @STEPS.register("admm")
 class Admm(Quantizer):
@@ -66,26 +68,35 @@ def level_codes(values: FloatArray, alpha: float, bits: int) -> NDArray[np.int8]
 
 
 def best_alpha(centres: NDArray[np.float64], counts: NDArray[np.float64], bits: int, iterations: int) -> float:
-    """The scale with the least error, of turns that start with the largest level at 2**(-j/2) of the largest number."""
+    """The scale with the least error: the best of a geometric grid of starts, each improved by turns."""
     size, top = np.abs(centres), (1 << (bits - 1)) - 1
     largest = float(size.max(initial=0))
     if largest == 0:
         return 1.0
     units = np.concatenate([[0.0], 2.0 ** np.arange(top)])
+    edges = (units[1:] + units[:-1]) / 2
+
+    def nearest_units(alpha: float) -> NDArray[np.float64]:
+        return np.asarray(units[np.searchsorted(edges * alpha, size)])
+
+    def error(alpha: float) -> float:
+        rest = size - alpha * nearest_units(alpha)
+        return float(counts @ (rest * rest))
+
+    # from the largest level at twice the largest number down to a sixteenth of it
+    starts = 2 * largest / units[-1] / 2.0 ** (np.arange(_STARTS) / _STARTS * 5)
     best, found = np.inf, largest
-    for start in range(8):
-        alpha = largest / 2 ** (top - 1) / 2 ** (start / 2)
+    for start in sorted(starts.tolist(), key=error)[:_IMPROVED]:
+        alpha = start
         for _ in range(iterations):
-            levels = alpha * units
-            q = units[np.searchsorted((levels[1:] + levels[:-1]) / 2, size)]
+            q = nearest_units(alpha)
             norm = float(counts @ (q * q))
             changed = float(counts @ (size * q)) / norm if norm else alpha
             if changed == alpha:
                 break
             alpha = changed
-        error = float(counts @ (size - alpha * units[np.searchsorted(alpha * (units[1:] + units[:-1]) / 2, size)]) ** 2)
-        if error < best:
-            best, found = error, alpha
+        if error(alpha) < best:
+            best, found = error(alpha), alpha
     return found
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.base.errors import ConfigError
 from accelsim.compress.base import STEPS
 from accelsim.compress.quantize.common import Granularity, Quantizer, affine, mean_magnitude, rows
 from accelsim.compress.state import FloatArray, Quantized, TensorState
@@ -41,6 +42,8 @@ class Binary(Quantizer):
 
     def apply(self, state: TensorState) -> None:
         values, params = state.values, self.params
+        if state.pruned and params.levels == "01":
+            raise ConfigError("is pruned, but no zero stays where sign(0) is 1")
         if params.mode == "stochastic":
             codes = self._at_random(state, values)
         else:
