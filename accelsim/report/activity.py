@@ -68,10 +68,9 @@ def on_the_bus(result: RunResult) -> tuple[Ints, Ints, Ints]:
     transfers = result.timeline.transfers
     order = np.argsort(transfers["done"], kind="stable").astype(np.int64)
     done = transfers["done"][order]
-    dram = result.arch_data["dram"]
-    if dram.get("fidelity") == "ideal" or not len(done):
+    if result.arch_data["dram"].get("fidelity") == "ideal" or not len(done):
         return order, done, done
-    rate = Fraction(int(dram["bandwidth_bytes_per_s"]), result.clock_hz)
+    rate = Fraction(result.dram_bytes_per_cycle).limit_denominator(result.clock_hz)
     taken = np.maximum(1, -(-transfers["bytes"][order] * rate.denominator // rate.numerator))
     # end[i] = min(done[i], end[i + 1] - taken[i + 1]), from the last to the first
     before = np.cumsum(taken)

@@ -67,7 +67,8 @@ def header_lines(result: RunResult, inputs: Mapping[str, str], width: int) -> li
         "engine": _engine(data),
         "clock": f"{si(result.clock_hz, 'Hz')}, {data['technology']['node_nm']} nm",
         "precision": f"{bits} bits",
-        "DRAM": f"{data['dram']['standard']}, {si(data['dram']['bandwidth_bytes_per_s'], 'B/s')}",
+        "DRAM": f"{data['dram']['standard']}, {si(result.dram_bytes_per_cycle * result.clock_hz, 'B/s')}, "
+        f"fidelity {data['dram'].get('fidelity', 'bandwidth')}",
         "trace": result.trace_hash,
         **inputs,
     }
