@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import sys
 from pathlib import Path
 
@@ -13,11 +12,8 @@ import pytest
 from accelsim.noc.booksim import LONG_LAG, SHORT_LAG, BookSim, knuth_state, replay
 from accelsim.noc.mesh import grid_graph
 from accelsim.noc.router import RouterSpec
+from tests.noc.marks import compiled_only
 from tests.references import reference
-
-compiled_only = pytest.mark.skipif(
-    os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"), reason="millions of flits are too many for plain Python"
-)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 

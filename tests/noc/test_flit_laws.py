@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError, DeadlockError, SimulationBug
 from accelsim.noc import flit_state as fs
+from accelsim.noc.booksim import BookSim
 from accelsim.noc.chips import ChipsSpec, PackageMeshSpec, extended_graph, package_graph
 from accelsim.noc.detailed import DetailedNoc
 from accelsim.noc.flit_kernel import run_flits
@@ -29,6 +29,7 @@ from accelsim.noc.graph import (
 from accelsim.noc.mesh import grid_graph
 from accelsim.noc.model import FOREVER
 from accelsim.noc.router import RouterSpec
+from tests.noc.marks import COMPILED, compiled_only
 
 CHIPS = {"flit_bytes": 1, "package_link_cycles": 4, "package_link_period_cycles": 2}
 
@@ -73,7 +74,7 @@ def test_random_traffic_drains(name: str) -> None:
     rng = random.Random(name)
     noc = DetailedNoc(graph, tight(graph))
     terminals = range(graph.terminals)
-    count = 1500 if os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0") else 100
+    count = 1500 if COMPILED else 100
     for n in range(count):
         kind = rng.choice(("unicast", "unicast", "unicast", "multicast", "reduction"))
         several = rng.sample(terminals, rng.randint(2, min(6, graph.terminals)))
@@ -248,6 +249,24 @@ def test_idle_cycles_cost_nothing() -> None:
         noc.submit(n * 10**15, n, 0, 63, 1)
     assert collect(noc) == [(n * 10**15 + 2 + 5 * 15, n) for n in range(50)]
     assert noc.advance(10**17) is None
+
+
+def test_a_slow_link_is_not_a_deadlock() -> None:
+    """A link that rests for 100 cycles between flits, while nothing else happens anywhere."""
+    noc = DetailedNoc(grid_graph(2, 1, link=lambda a, b: (1, 100)), RouterSpec(flit_bytes=1))
+    noc.submit(0, 0, 0, 1, 4)
+    # the head waits 2 cycles more than the flits behind it in the second router, but these come late
+    assert noc.finish() == 2 + 5 + 3 * 100 + 3
+
+
+@compiled_only
+def test_transpose_saturates_by_its_busiest_link() -> None:
+    """Seven sources of a row share the link into the diagonal: 1/7 flit per node and cycle."""
+    turned = [y + 8 * x for y in range(8) for x in range(8)]
+    spec = RouterSpec(flit_bytes=1, virtual_channels=4, buffer_flits=32)
+    below, above = (BookSim(grid_graph(8, 8), spec, 5, rate, turned).measure() for rate in (0.12, 0.17))
+    assert below.stable and below.latency is not None and below.latency < 60
+    assert above.latency is None or above.latency > 2 * below.latency
 
 
 def test_a_multicast_takes_the_farthest_way_once() -> None:

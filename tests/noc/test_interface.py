@@ -20,6 +20,10 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[Any, Any]]]] = {
     "ring": ({**ROUTER, "nodes": 5}, [(0, 4), (0, [1, 4]), ([0, 1], 4)]),
     "package_mesh": ({**ROUTER, **CHIPS}, [(0, 7), (0, [1, 7]), ([0, 1], 7)]),
     "extended_mesh": ({**ROUTER, **CHIPS}, [(0, 7), (0, [1, 7]), ([0, 1], 7)]),
+    "custom": (
+        {**ROUTER, "routers": 5, "links": [[0, 1], [1, 2], [2, 3], [1, 4]]},
+        [(0, 3), (3, [0, 4]), ([0, 4], 3)],
+    ),
     "multicast_bus": ({"flit_bytes": 4, "rows": 2, "columns": 3}, [(6, 1), (6, [0, 5]), ([1, 2], 6)]),
     "systolic": ({"flit_bytes": 4, "rows": 2, "columns": 3}, [(6, 1), (6, [0, 2]), ([0, 3], 3)]),
     "broadcast_tree": ({"flit_bytes": 4, "leaves": 6}, [(6, 1), (6, [0, 5])]),
@@ -147,6 +151,19 @@ def test_bad_messages(src: Any, dst: Any, n_bytes: int, kind: Any, match: str) -
         ("ring", {"nodes": 1}, "noc.nodes: must be >= 2, got 1"),
         ("package_mesh", {"gate": 4}, r"gate must be < columns \* rows \(4\), got 4"),
         ("package_mesh", {"package_link_cycles": 0}, "noc.package_link_cycles: must be >= 1, got 0"),
+        ("custom", {"links": [[0, 1], [2, 3]]}, "noc: links must connect all routers, but 2 cannot be reached from 0"),
+        ("custom", {"links": [[0, 5]]}, r"must be pairs of different routers from 0 to 4, got \[0, 5\]"),
+        ("custom", {"links": [[0, 1], [1, 0]]}, r"links must be there once, got \[1, 0\] again"),
+        (
+            "custom",
+            {"links": [[0, 1], [1, 2], [2, 3], [3, 4], [4, 0]]},
+            "routing must be free of deadlock, but channels wait in a circle: routers ",
+        ),
+        (
+            "custom",
+            {"routers": 17, "links": [[0, n] for n in range(1, 17)]},
+            "must give a router at most 15 neighbours, but 0 has 16",
+        ),
         ("htree", {"leaves": 6}, "leaves of an H-tree must be a power of two, got 6"),
         ("htree", {"level_cycles": [1, 0, 1]}, r"level_cycles must have 3 latencies >= 1, got \[1, 0, 1\]"),
         ("multicast_bus", {"row_tags": [0, 1]}, "row_tags and column_tags must be given together"),
@@ -158,6 +175,13 @@ def test_bad_messages(src: Any, dst: Any, n_bytes: int, kind: Any, match: str) -
 def test_bad_networks(topology: str, changes: dict[str, Any], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         make(topology, **changes)
+
+
+def test_a_custom_ring_may_route_along_a_tree() -> None:
+    ring = [[0, 1], [1, 2], [2, 3], [3, 4], [4, 0]]
+    noc = make("custom", links=ring, routing="tree")
+    noc.submit(0, 0, 2, 3, 4)  # not over the link 2-3, which is not in the tree
+    assert noc.finish() == 2 + 5 * 5
 
 
 def test_unknown_names() -> None:
