@@ -269,6 +269,7 @@ class Systolic(Engine):
         rows["finish_cycles"] += pointwise
         rows["busy_cycles"] += pointwise
         table = self._table(task, np.concatenate([rows_in, rows]), np.concatenate([tiles_in, tiles]), second)
+        table.slots = task.slots()  # the two parts share the filter's buffer: no tile has a place for good
         table.counts.add("vector_unit", "op", int(ops[ends].sum()))
         table.info["mapping"] = f"input: {first.describe()}; step: {second.describe()}"
         return table

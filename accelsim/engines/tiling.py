@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.base.counts import ActionCounts
+from accelsim.base.errors import ConfigError
 from accelsim.base.units import ceil_div
 from accelsim.engines.base import Task
 from accelsim.mapping.problem import TILE_EXTENTS, Loops, Mapping, Problem
@@ -104,6 +105,9 @@ def pinned_mapping(task: Task, loops: Loops) -> Mapping | None:
         return None
     extents = (loops.groups, loops.images, loops.p, loops.q, loops.outputs, loops.channels, loops.r, loops.s)
     pin = task.pinned
+    if pin.groups < loops.groups and (pin.keep_ifmap or pin.keep_filter):
+        what = f"a pinned mapping that keeps operands must hold all {loops.groups} groups in a tile, got {pin.groups}"
+        raise ConfigError(what, f"layer {task.layer.name}")
     cut = {name: min(getattr(pin, name), extent) for name, extent in zip(TILE_EXTENTS, extents, strict=True)}
     return replace(pin, **cut)
 

@@ -97,10 +97,11 @@ def search_kernel(  # type: ignore[no-untyped-def]
                         tile_o = tg * tn * pixels * bits_o
                         for keep in range(8):
                             keep_i, keep_f, keep_p = keep & 1, (keep >> 1) & 1, (keep >> 2) & 1
-                            # keeping what is a single tile anyway, or what never travels, is no new candidate
-                            if keep_i and (not params[7] or i_chip or nm * nk == 1 or tr * ts < r * s):
+                            # keeping what is a single tile anyway, or what never travels, is no new candidate;
+                            # with several tiles of groups, what is kept would have to give way to the next
+                            if keep_i and (not params[7] or i_chip or ng > 1 or nm * nk == 1 or tr * ts < r * s):
                                 continue
-                            if keep_f and (not params[8] or nn * nk == 1):
+                            if keep_f and (not params[8] or ng > 1 or nn * nk == 1):
                                 continue
                             if keep_p and (not params[9] or nk == 1 or nm * nn == 1):
                                 continue

@@ -17,7 +17,7 @@ from accelsim.base.yamlio import Document, KeyPath, Mark, dotted, parse_yaml, re
 from accelsim.engines.base import ENGINES, Engine
 from accelsim.mapping.problem import Mapping, Room
 from accelsim.memory.buffer import BankedMemory
-from accelsim.memory.dram_spec import DramConfig
+from accelsim.memory.dram_spec import DramConfig, resolve
 
 
 def _whole(value: Any) -> Any:
@@ -213,7 +213,12 @@ class ArchSpec(Spec):
         return {"ifmap": p.ifmap, "filter": p.filter, "psum": p.psum, "ofmap": p.ofmap}
 
     def dram_bytes_per_cycle(self) -> Fraction:
-        """Exact bandwidth in core-clock cycles."""
+        """Exact peak bandwidth in core-clock cycles: of the detailed model if that is asked for."""
+        if self.dram.fidelity == "detailed" and self.dram.detail is not None:
+            parameters = resolve(self.dram.detail, where="dram.detail")
+            bytes_per_burst = parameters.channels * parameters.burst_bytes
+            clock = Fraction(10**12, parameters.tCK_ps)
+            return Fraction(bytes_per_burst, parameters.timing.tBL) * clock / self.clock_hz
         return Fraction(self.dram.bandwidth_bytes_per_s, self.clock_hz)
 
     def dram_latency_cycles(self) -> int:

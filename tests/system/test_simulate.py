@@ -226,3 +226,21 @@ def test_the_small_teaching_example_by_hand() -> None:
     # 16 bytes of results: 4 cycles of bandwidth, 10 of latency
     assert layer.cycles_by_cause["ofmap"] == 14
     assert layer.cycles == 45
+
+
+def test_a_pin_cannot_keep_part_of_the_groups() -> None:
+    pin = '[{layers: "right", groups: 1, keep: [filter]}]'
+    with pytest.raises(ConfigError, match="layer right: a pinned mapping that keeps operands must hold all 4 groups"):
+        run(load_arch("teaching_4x4", [f"mapping.pinned={pin}"]), residual())
+
+
+def test_the_detailed_dram_brings_its_own_bandwidth() -> None:
+    detailed = ["dram.fidelity=detailed", "dram.detail={standard: ddr3_1600, channels: 2}"]
+    arch = load_arch("tpu_v1", detailed)
+    # two channels of 64 bits at 1600 MT/s: 25.6 GB/s
+    assert arch.spec.dram_bytes_per_cycle() * arch.spec.clock_hz == 25_600_000_000
+    result = run(arch, residual())
+    assert math.isclose(result.dram_bytes_per_cycle, 25.6e9 / 700e6)
+    assert result.cycles >= run(load_arch("tpu_v1", ["dram.fidelity=ideal"]), residual()).cycles
+    with pytest.raises(ConfigError, match="fidelity: detailed needs the key dram.detail"):
+        load_arch("tpu_v1", ["dram.fidelity=detailed"])
