@@ -78,11 +78,13 @@ def _in_queue(m: Words, bank: Word, clock: Word) -> Word:
 
 
 @part
-def choose_from_banks(m: Words, channel: Word, clock: Word) -> Word:
-    """Choose the next command in turn: -1 if there is one, else a clock before which there is none."""
+def choose_from_banks(m: Words, channel: Word, clock: Word, bus: Word) -> Word:
+    """Choose the next command in turn: -1 if there is one, else a clock before which there is none.
+
+    `bus` is the first clock for row commands (with a single bus: for all).
+    """
     channel &= INDEX
     later = NEVER
-    bus = m[channel + H_BUS]
     for k in range(m[C_BANKS]):
         turn = m[channel + H_TURN] + 1 + k
         if turn >= m[C_BANKS]:

@@ -13,14 +13,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from accelsim.base.kernels import kernel
 from accelsim.memory.dram_layout import (
     ACT, BANK_WORDS, B_ACT, B_COLUMN, B_GROUP, B_PRE, B_RANK, B_ROW, C_ACT_CLOCKS, C_BL, C_CCD_L, C_CCD_S, C_CL,
     C_CS, C_CWL, C_FAW, C_PPD, C_RANKS, C_RAS, C_RC, C_RCD_RD, C_RCD_WR, C_RFC, C_RP, C_RP_ALL, C_RRD_L, C_RRD_S,
-    C_RTP, C_RTW, C_WR, C_WTR_L, C_WTR_S, G_ACT, G_COLUMN, H_RANK0, INDEX, M_BANK0, PRE, PREA, RANK_WORDS, RD, RDA,
-    REF, R_ACT, R_BANK0, R_BANKS, R_CHANNEL, R_CLOSED_AT, R_COLUMN, R_OPEN, R_OPEN_CLOCKS, R_OPEN_SINCE, R_PRE,
+    C_RTP, C_RTW, C_WR, C_WTR_L, C_WTR_S, G_ACT, G_COLUMN, H_RANK0, INDEX, PRE, PREA, RANK_WORDS, RD, RDA, REF,
+    R_ACT, R_BANK0, R_BANKS, R_CHANNEL, R_CLOSED_AT, R_COLUMN, R_OPEN, R_OPEN_CLOCKS, R_OPEN_SINCE, R_PRE,
     R_PRE_ALL, R_REFRESH, R_WINDOW, R_WINDOW_AT,
 )
 
@@ -149,23 +147,3 @@ def row_issue(m: Words, command: Word, place: Word, clock: Word, row: Word) -> N
         hold(m, place + R_ACT, ahead + m[C_RFC])
         hold(m, place + R_REFRESH, clock + m[C_RFC])
         hold(m, place + R_PRE_ALL, clock + m[C_RFC])
-
-
-@kernel(_nrt=False)
-def device(m: Words, command: Word, place: Word, clock: Word, row: Word) -> Word:
-    """First clock for `command` at the bank or rank `place`; if `clock` >= 0, it is then issued there."""
-    ready = command_ready(m, command, place)
-    if clock >= 0:
-        if command >= RD:
-            column_issue(m, command, place, clock)
-        else:
-            row_issue(m, command, place, clock, row)
-    return ready
-
-
-@device.warms_up_with
-def _device_example() -> tuple[np.ndarray, int, int, int, int]:
-    from accelsim.memory.dram_state import example_state
-
-    m = example_state()[0]
-    return m, int(ACT), int(m[M_BANK0]), -1, 0

@@ -20,7 +20,7 @@ from accelsim.memory.dram_layout import (
     C_ACT_CLOCKS, C_BANK_QUEUES, C_BL, C_CHANNELS, C_CL, C_CLOSED, C_CWL, C_DRAIN_ABOVE, C_DRAIN_BELOW, C_DRAIN_CAP,
     C_DUAL_BUS, C_RANKS, C_REFI, C_ROW_HIT_FIRST, E_ARRIVED, E_BURST, E_COUNTED, E_NEXT, E_ROW, E_SEQUENCE,
     E_TRANSFER, E_WRITE, HITS, H_ACTIVATES, H_AUTO_PRECHARGES, H_BUS, H_COLUMNS, H_COMMAND, H_CONFLICTS, H_DRAINED,
-    H_ENTRY, H_FREE, H_HITS, H_INDEX, H_IN_BANKS, H_LAST_WRITE, H_MISSES, H_NEXT, H_PLACE, H_PRECHARGES,
+    H_ENTRY, H_FREE, H_HITS, H_INDEX, H_IN_BANKS, H_LAST_WRITE, H_MISSES, H_NEXT, H_OWED, H_PLACE, H_PRECHARGES,
     H_PRECHARGE_ALLS, H_QUEUED, H_RANK0, H_REFRESHES, H_REFRESH_AT, H_REFRESH_RANK, H_REFRESH_WAITS, H_WRITING,
     INDEX, M_CHANNEL0, M_CLOCK, M_DONE_HEAD, M_FEED, M_LOGGED, M_PROFILE, M_TAKE, M_WINDOW_SHIFT, M_WORK, NEVER,
     NONE, OPENED, OPENS, PRE, PREA, PROFILE_WIDTH, PROFILE_WINDOWS, RANK_WORDS, RD, RDA, REF, R_ACT, R_BANK0,
@@ -166,7 +166,9 @@ def _next_of_banks(m: Words, channel: Word, clock: Word, first: Word) -> Word:
         later = choose_refresh_by_banks(m, channel, clock)
         if later < 0:
             return later
-    later = min(later, choose_from_banks(m, channel, clock))
+    # in a second pass a bus that is taken still uses up the turn, as in DRAMsim3
+    bus = NONE if 0 <= first < RD else m[channel + H_BUS]
+    later = min(later, choose_from_banks(m, channel, clock, bus))
     if later < 0 and first >= 0 and (first >= RD) == (m[channel + H_COMMAND] >= RD):
         return clock + 1
     return later
@@ -174,15 +176,16 @@ def _next_of_banks(m: Words, channel: Word, clock: Word, first: Word) -> Word:
 
 @part
 def _direct(m: Words, channel: Word) -> None:
-    """Drain writes from above the high mark, or when nobody reads, to below the low mark."""
+    """Drain writes from above the high mark, or when nobody reads, to below the low mark or for so long at most."""
     channel &= INDEX
     reads, writes = m[channel + H_QUEUED], m[channel + H_QUEUED + 1]
     if m[channel + H_WRITING] == 0:
-        if writes > m[C_DRAIN_ABOVE] or reads == 0:
+        if reads == 0 or writes > m[C_DRAIN_ABOVE] and m[channel + H_OWED] == 0:
             m[channel + H_WRITING] = 1
             m[channel + H_DRAINED] = 0
     elif reads != 0 and (writes < m[C_DRAIN_BELOW] or m[channel + H_DRAINED] >= m[C_DRAIN_CAP]):
         m[channel + H_WRITING] = 0
+        m[channel + H_OWED] = 0 if writes < m[C_DRAIN_BELOW] else reads
 
 
 @part

@@ -127,7 +127,8 @@ H_ENTRY = 38  # and the request that it serves
 H_WAITING = 39  # with bank queues: oldest read that has not reached its bank's; +1 write; +2 newest read; +3 write
 H_IN_BANKS = 43  # with bank queues: how many have
 H_TURN = 44  # with bank queues: number of the bank that issued last
-CHANNEL_WORDS = 45
+H_OWED = 45  # reads that go before the next write, because they had to wait for drain_cap
+CHANNEL_WORDS = 46
 
 FILTER_SIZE = 128
 
