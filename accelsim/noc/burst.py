@@ -163,7 +163,8 @@ class BurstNoc(StagedNoc):
         stats.link_flits = np.array(self._flits, np.int64)
         stats.link_period_cycles = np.array([wire.period_cycles for wire in wires], np.int64)
         counts = self._action_flits()
-        stats.flit_hops, stats.router_flits = counts.get("link", 0), counts.get("router", 0)
+        stats.router_flits = counts.get("router", 0)
+        stats.flit_hops = counts.get("wire", 0) + counts.get("package_wire", 0)
         stats.place = self.fabric.place
         return stats
 
@@ -175,7 +176,7 @@ class BurstNoc(StagedNoc):
         return result
 
     def counts(self) -> ActionCounts:
-        """Per action of the wires, the flits that took it; `noc.add`: flits added to others."""
+        """See `NocModel.counts`: for every flit, the actions of the wires that it took."""
         result = ActionCounts()
         for action, flits in self._action_flits().items():
             result.add("noc", action, flits)

@@ -8,6 +8,8 @@ through one core (Simba: Shao et al., MICRO 2019, Section III: network on chip a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from pydantic import Field, model_validator
 
@@ -63,7 +65,7 @@ def package_graph(spec: PackageMeshSpec) -> RouterGraph:
         links += [Link(gate, GATE, router, GATE, spec.link_cycles), Link(router, GATE, gate, GATE, spec.link_cycles)]
     timing = spec.package_link_cycles, spec.package_link_period_cycles
     for link in grid_links(spec.chip_columns, spec.chip_rows, link=lambda a, b: timing):
-        links.append(link.shifted(chips * cores))
+        links.append(replace(link.shifted(chips * cores), action="package_wire"))
     chip_places, core_places = grid_places(spec.chip_columns, spec.chip_rows), grid_places(spec.columns, spec.rows)
     spread = chip_places[:, None, :] * [spec.columns + 1, spec.rows + 1]
     place = np.concatenate([(spread + core_places[None]).reshape(-1, 2), spread[:, 0] + [spec.columns, spec.rows]])
@@ -127,12 +129,15 @@ def extended_graph(spec: ChipsSpec) -> RouterGraph:
     def chip(node: int) -> tuple[int, int]:
         return node % width // spec.columns, node // width // spec.rows
 
-    return grid_graph(
+    graph = grid_graph(
         width,
         spec.rows * spec.chip_rows,
         link=lambda a, b: inside if chip(a) == chip(b) else between,
         name="extended_mesh",
     )
+    actions = ("wire" if chip(link.source) == chip(link.target) else "package_wire" for link in graph.links)
+    links = tuple(replace(link, action=action) for link, action in zip(graph.links, actions, strict=True))
+    return replace(graph, links=links)
 
 
 @topology("extended_mesh", ChipsSpec)

@@ -164,8 +164,12 @@ class DetailedNoc(StagedNoc):
         return stats
 
     def counts(self) -> ActionCounts:
-        """As `StagedNoc.counts`, and `noc.add`: flits added to others in reductions."""
-        result = super().counts()
+        """See `NocModel.counts`."""
+        stats = self.stats()
+        result = ActionCounts()
+        result.add("noc", "router", stats.router_flits)
+        for link, flits in zip(self.graph.links, stats.link_flits.tolist(), strict=False):
+            result.add("noc", link.action, flits)
         result.add("noc", "add", self._added_flits)
         return result
 

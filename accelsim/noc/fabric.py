@@ -32,7 +32,7 @@ class Wire:
     target: str
     latency_cycles: int = 1
     period_cycles: int = 1
-    actions: tuple[str, ...] = ("link",)
+    actions: tuple[str, ...] = ("wire",)
     head_cycles: int = 0
 
 
@@ -115,7 +115,7 @@ class RoutedFabric(BaseFabric):
         through = spec.switch_allocation_cycles + spec.crossbar_cycles
         head = spec.pipeline_cycles - through
         for (a, b), link in zip(graph.link_names(), graph.links, strict=False):
-            self.wire(a, b, through + link.latency_cycles, link.period_cycles, ("router", "link"), head)
+            self.wire(a, b, through + link.latency_cycles, link.period_cycles, ("router", link.action), head)
         self._eject = len(self.wires)
         for a, b in graph.link_names()[self._eject :]:
             self.wire(a, b, through + graph.terminal_latency_cycles, 1, ("router",), head)

@@ -27,7 +27,8 @@ NOT_WIRED = -(2**40)
 class Link:
     """A directed wire between two router ports.
 
-    `latency_cycles` is its length in pipeline stages; it takes a flit every `period_cycles`.
+    `latency_cycles` is its length in pipeline stages; it takes a flit every `period_cycles`, and each
+    flit counts as one `action`.
     """
 
     source: int
@@ -36,6 +37,7 @@ class Link:
     target_port: int
     latency_cycles: int = 1
     period_cycles: int = 1
+    action: str = "wire"
 
     def shifted(self, by: int) -> Link:
         """The same link between routers whose numbers are higher by `by`."""

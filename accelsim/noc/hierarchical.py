@@ -51,7 +51,7 @@ class HierarchicalMesh(BaseFabric):
                     self._in[c, lane, bank] = self.wire(side, f"r{c}.{lane}", 0, 1, ())
                     self._out[c, lane, bank] = self.wire(f"r{c}.{lane}", side, hop, 1, ("router",))
                 for n in self._neighbours(c):
-                    self._mesh[c, n, lane] = self.wire(str(c), str(n), hop, 1, ("router", "link"))
+                    self._mesh[c, n, lane] = self.wire(str(c), str(n), hop, 1, ("router", "wire"))
 
     def _neighbours(self, cluster: int) -> list[int]:
         y, x = divmod(cluster, self.spec.columns)

@@ -124,7 +124,7 @@ class SwitchNoc(StagedNoc):
         return stats
 
     def counts(self) -> ActionCounts:
-        """`noc.router`: flits that left through an output."""
+        """See `NocModel.counts`: `router`, for every flit that leaves through an output."""
         result = ActionCounts()
         result.add("noc", "router", sum(self._flits))
         return result

@@ -143,7 +143,7 @@ def test_systolic_links_pass_on_and_add() -> None:
     sums = BurstNoc(SystolicLinks(spec, "links"))
     sums.submit(0, 0, [0, 5, 10, 15], 15, 40)
     assert last(sums) == 19 + 3 * 3
-    assert sums.counts() == {("noc", "link"): 60, ("noc", "add"): 60}
+    assert sums.counts() == {("noc", "wire"): 60, ("noc", "add"): 60}
     # rows and columns do not meet, and a lane takes a flit per cycle
     both = BurstNoc(SystolicLinks(spec, "links"))
     for i, source in enumerate((feeder, feeder, 24)):
@@ -236,9 +236,10 @@ def test_a_narrow_link_between_chips_sets_the_pace() -> None:
         noc.submit(0, 0, 3, 4, 2)
         noc.submit(0, 1, 3, 4, 2 * 100)
         one = noc.advance(FOREVER)
-        # cores 3, 1, 0, chip router, 20 cycles, chip router, core 4
+        # through cores 3, 2, 0, the chips' routers, 20 cycles apart, and core 4
         assert one == (2 + 6 * 5 + 19, 0)
         assert last(noc) - one[0] in range(4 * 100 - 8, 4 * 100 + 1)
+        assert noc.counts() == {("noc", "router"): 101 * 6, ("noc", "wire"): 101 * 4, ("noc", "package_wire"): 101}
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ def test_bytes_and_hops_are_conserved() -> None:
     stats = noc.stats()
     assert (stats.messages, stats.bytes_delivered) == (200, total)
     assert (stats.flit_hops, stats.router_flits) == (hops, routers)
-    assert noc.counts() == {("noc", "link"): hops, ("noc", "router"): routers}
+    assert noc.counts() == {("noc", "wire"): hops, ("noc", "router"): routers}
     assert stats.link_flits.sum() == routers
     assert stats.busy_cycles <= done[-1][0]
     assert stats.utilisation().max() <= 1
