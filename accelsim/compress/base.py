@@ -13,7 +13,8 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from types import UnionType
+from typing import Any, ClassVar, Literal, Union, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,6 +175,14 @@ class Step:
     def rebuild(self, before: Source, chosen: list[Key]) -> Source:
         """The source after this step; override to change the network itself (layers, shapes)."""
         return Applied(self, before, chosen)
+
+    def check_layers(self, chosen: list[Key]) -> None:
+        """Refuse a parameter that is given per layer and says nothing about a chosen one."""
+        for name, item in type(self.params).model_fields.items():
+            value = getattr(self.params, name)
+            if isinstance(value, dict) and get_origin(item.annotation) in (Union, UnionType):
+                for layer in dict.fromkeys(layer for layer, _ in chosen):
+                    per_layer(value, layer, f"{self.where}.{name}")
 
     # --- what it can use ---
 

@@ -118,6 +118,7 @@ class Recipe:
             context.report(f"{step.label}: choosing")
             try:
                 chosen = step.choose(source)
+                step.check_layers(chosen)
                 step.prepare(source, chosen)
                 source = step.rebuild(source, chosen)
             except ConfigError as error:

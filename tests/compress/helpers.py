@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from accelsim.compress.base import STEPS, Context, Step, original, run_step
 from accelsim.compress.state import TensorState
 from accelsim.workload import ops
 from accelsim.workload.network import Layer, Network, Node
+
+COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+needs_speed = pytest.mark.skipif(not COMPILED, reason="half a million elements without compiled code")
 
 
 def network() -> Network:

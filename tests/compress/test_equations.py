@@ -75,7 +75,9 @@ def test_eq23_affine_keeps_zero_and_covers_the_range() -> None:
     assert not state.values[0, :3].any()
 
 
-@pytest.mark.parametrize(("kind", "params"), [("uniform", {"bits": 4}), ("kmeans", {"bits": 3}), ("admm", {}), ("lq", {})])
+@pytest.mark.parametrize(
+    ("kind", "params"), [("uniform", {"bits": 4}), ("kmeans", {"bits": 3}), ("admm", {}), ("lq", {})]
+)
 def test_eq24_projection_takes_the_nearest_of_its_own_levels(kind: str, params: dict[str, int]) -> None:
     x = tensor(1, 400)
     found = applied(kind, x, **params).values

@@ -13,16 +13,18 @@ from accelsim.compress.parallel import thread_count
 from accelsim.compress.quantize.common import Quantizer
 from accelsim.compress.store import stored
 from accelsim.workload.encodings.base import encoding
+from accelsim.workload.encodings.minifloat import FORMATS
 from accelsim.workload.packing import limits
 from tests.compress.helpers import applied
 
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
-    "float": [{"format": f} for f in ("fp32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "fp6_e3m2", "fp6_e2m3", "fp4_e2m1")]
+    "float": [{"format": f} for f in FORMATS]
     + [{"format": "fp8_e4m3", "scale": "max", "granularity": "channel", "rounding": "stochastic"}],
     "mx": [{"format": f} for f in ("mxint8", "mxfp8_e4m3", "mxfp8_e5m2", "mxfp6_e3m2", "mxfp6_e2m3", "mxfp4")],
     "uniform": [
-        {}, {"bits": 3}, {"bits": 16}, {"scheme": "affine", "granularity": "channel"}, {"granularity": "group", "group": 5},
-        {"scheme": "affine", "granularity": "group", "group": 7}, {"clip": "mse", "granularity": "channel"},
+        {}, {"bits": 3}, {"bits": 16}, {"scheme": "affine", "granularity": "channel"},
+        {"granularity": "group", "group": 5}, {"scheme": "affine", "granularity": "group", "group": 7},
+        {"clip": "mse", "granularity": "channel"},
         {"clip": "kl"}, {"clip": "percentile", "percent": 95}, {"range": 0.5}, {"power_of_two": True},
         {"rounding": "stochastic"},
     ],

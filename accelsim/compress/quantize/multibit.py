@@ -54,6 +54,9 @@ class MultiBit(Quantizer):
             alphas = fitted(matrix, codes, alphas, -1)
         state.quantize(as_sum(codes.reshape(values.shape), alphas, -1))
 
+    def described_codes(self, state: TensorState) -> tuple[int, bool]:
+        return width(self, state, self.params.bits, 1, 8), False
+
 
 @STEPS.register("lq")
 class LearnedLevels(Quantizer):
