@@ -134,6 +134,8 @@ def device(name: str, mapping: str, scheduler: str, refresh: bool, simulator: st
     timing = dict(config.pop("timing", {}))  # type: ignore[call-overload]
     if simulator == "dramsim3" and name.startswith("DDR4"):
         timing["tRTW"] = 10  # RL + BL/2 - WL + tRTRS; Ramulator: CL + BL + 2 - CWL = 11
+    if simulator == "dramsim3" and name.startswith("HBM2"):
+        timing["tPPD"] = 0  # two precharges may be legal in one clock; it matters for whose turn is next
     p = resolve(DramConfig(
         **config, mapping=MAPS[mapping], scheduler=SCHEDULERS[scheduler], refresh=refresh, timing=timing,
     ))
