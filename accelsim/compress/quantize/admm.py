@@ -20,7 +20,7 @@ from accelsim.compress.quantize.common import Quantizer, histogram_of, moments, 
 from accelsim.compress.quantize.log2 import LogBits
 from accelsim.compress.state import FloatArray, Quantized, TensorState
 
-_STARTS, _IMPROVED = 60, 5
+_BINS, _STARTS, _IMPROVED = 8192, 60, 5
 
 
 @STEPS.register("admm")
@@ -46,10 +46,10 @@ class Admm(Quantizer):
 def project(values: FloatArray, bits: int, iterations: int = 30) -> Quantized:
     """Levels and scale of least squared error, found by turns from several starts.
 
-    The turns work on a histogram of 64k bins with the exact mean of each; the last scale is that of least squares
+    The turns work on a histogram of 8k bins with the exact mean of each; the last scale is that of least squares
     over the elements themselves.
     """
-    histogram = histogram_of(values)
+    histogram = histogram_of(values, _BINS)
     used = histogram.used
     centres = histogram.sums[used] / histogram.counts[used]
     alpha = best_alpha(centres, histogram.counts[used].astype(np.float64), bits, iterations)

@@ -7,6 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.compress.parallel import BLOCK_ELEMENTS
+from accelsim.compress.quantize import kernels
+
 BINS = 16384
 ROW_BINS = 1024
 CANDIDATES = 100
@@ -19,12 +22,15 @@ Counts = NDArray[np.int64]
 
 def magnitudes(row: NDArray[np.float32], bins: int) -> tuple[Counts, float]:
     """Histogram of |x| from 0 to its maximum, and that maximum."""
-    size = np.abs(row)
-    largest = float(size.max())
+    flat, counts, sums = row.reshape(-1), np.zeros(bins, np.int64), np.zeros(bins)
+    largest = float(max(-flat.min(), flat.max()))
     if largest == 0:
-        return np.zeros(bins, np.int64), 0.0
-    places = np.minimum((size * np.float32(bins / largest)).astype(np.int64), bins - 1)
-    return np.bincount(places.reshape(-1), minlength=bins), largest
+        return counts, 0.0
+    scale = np.float32(min(bins / largest, 3e38))
+    for at in range(0, flat.size, BLOCK_ELEMENTS):
+        size = np.abs(flat[None, at : at + BLOCK_ELEMENTS])
+        kernels.histogram(size, np.float32(0), scale, False, counts, sums)
+    return counts, largest
 
 
 def percentile(counts: Counts, largest: float, percent: float, levels: int) -> float:
