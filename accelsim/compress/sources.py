@@ -21,6 +21,7 @@ from accelsim.compress.base import Context, Key, Source, original
 from accelsim.compress.state import TensorState, affine_values
 from accelsim.workload.generator import GeneratorSpec, _key, generate, random_words
 from accelsim.workload.network import Layer, Network
+from accelsim.workload.ops import Norm
 from accelsim.workload.tensors import default_signed, signed_outputs
 from accelsim.workload.trace import Trace
 from accelsim.workload.trace_format import ROLES, role_shapes
@@ -37,6 +38,9 @@ _MAGNITUDE_BITS = 11  # of the table from which magnitudes are drawn; random bit
 class GivenWeights(Source):
     """Weights that are there as arrays: layer -> role -> array, as the ONNX importer gives them.
 
+    Where they hold a batch normalisation that is folded into the layer before it (`gamma`, `beta`, `mean`, `variance`,
+    `epsilon` of a layer of that kind), filter and bias are those after the folding.
+
     Raises
     ------
     ConfigError
@@ -48,9 +52,21 @@ class GivenWeights(Source):
         for layer in weights:
             if layer not in network:
                 raise unknown_name("layer", layer, (item.name for item in network), "weights")
-        self._keys = [(la.name, role) for la in network for role in ROLES if role in weights.get(la.name, {})]
+        self._normed = {la.name for la in network if "filter" in weights.get(la.name, {}) and self._norm(la)}
+        self._keys = [(la.name, r) for la in network for r in ROLES if self._has(la.name, r)]
         for name, role in self._keys:
-            _check_shape(network[name], role, np.shape(weights[name][role]))
+            if role in weights[name]:
+                _check_shape(network[name], role, np.shape(weights[name][role]))
+
+    def _has(self, layer: str, role: str) -> bool:
+        return role in self._weights.get(layer, {}) or (role == "bias" and layer in self._normed)
+
+    def _norm(self, layer: Layer) -> bool:
+        """Whether a batch normalisation, whose numbers we have, is folded into this layer."""
+        readers = self._network.consumers[layer.name]
+        norm = self._network[readers[0]] if len(readers) == 1 else layer
+        folded = isinstance(norm.op, Norm) and norm.op.mode == "batch" and norm.work is None
+        return folded and "gamma" in self._weights.get(norm.name, {})
 
     @property
     def network(self) -> Network:
@@ -61,7 +77,13 @@ class GivenWeights(Source):
 
     def load(self, key: Key) -> TensorState:
         name, role = key
-        array = np.ascontiguousarray(self._weights[name][role], np.float32)
+        array = self._weights[name].get(role)
+        if name in self._normed and role in ("filter", "bias"):
+            from accelsim.workload.capture import with_norm
+
+            filters, bias = with_norm(self._network, self._network[name], self._weights[name], self._weights)
+            array = filters if role == "filter" else bias
+        array = np.ascontiguousarray(array, np.float32)
         check_finite(array, f"{name}/{role}")
         return original(self._network[name], role, array)
 

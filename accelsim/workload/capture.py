@@ -275,7 +275,7 @@ class _Run:
     def _weights(self, layer: Layer, ifmap: Integers | None) -> Iterator[tuple[Layer, str, Integers, int]]:
         given = self.found.weights.get(layer.name, {})
         own = self.found.quantized.get(layer.name, {})
-        filters, bias = _with_norm(self.network, layer, given, self.found.weights)
+        filters, bias = with_norm(self.network, layer, given, self.found.weights)
         stored: Integers | None = None
         for role, values in (("filter", filters), ("recurrent", given.get("recurrent"))):
             if values is None:
@@ -325,7 +325,7 @@ def own_integers(values: np.ndarray, known: Quantized) -> Integers:
     )  # fmt: skip
 
 
-def _with_norm(
+def with_norm(
     network: Network, layer: Layer, given: Mapping[str, np.ndarray], weights: Mapping[str, Mapping[str, np.ndarray]]
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Filter and bias of a layer with the batch normalisation behind it folded in."""

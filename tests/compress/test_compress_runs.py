@@ -12,10 +12,12 @@ from accelsim.base.errors import ConfigError
 from accelsim.compress import compress, load_recipe
 from accelsim.compress.base import Context
 from accelsim.compress.recipe import describe_recipes, find_recipe, list_recipes
-from accelsim.compress.sources import DrawnWeights, smooth
-from accelsim.workload.encodings.coded import Coded
+from accelsim.compress.sources import DrawnWeights, GivenWeights, smooth
+from accelsim.workload import ops
 from accelsim.workload.encodings.base import encoding
+from accelsim.workload.encodings.coded import Coded
 from accelsim.workload.load import load_network
+from accelsim.workload.network import Network, Node
 from accelsim.workload.trace import Trace, TraceWriter
 from tests.compress.helpers import needs_speed, network, weights
 
@@ -102,8 +104,6 @@ def test_the_same_run_twice_and_in_any_order_of_loading_is_the_same_file(tmp_pat
     other = compress(network(), weights(), steps, tmp_path / "c.trace", seed=1)
     assert other.content_hash != first.content_hash
     recipe, context = load_recipe(steps), Context()
-    from accelsim.compress.sources import GivenWeights
-
     chain = recipe.chain(GivenWeights(network(), weights()), context)
     keys = [key for key in chain.keys() if key[1] == "filter"]
     forward = {key: chain.load(key).values for key in keys}
@@ -165,6 +165,8 @@ def test_drawn_weights_are_named_not_numbered() -> None:
         assert np.std(x) == pytest.approx(sigma, rel=0.02) and abs(x.mean()) < 0.01 * sigma
         assert float((x**4).mean() / (x**2).mean() ** 2) == pytest.approx(kurtosis, rel=0.05)
         assert np.unique(x).size > 0.9 * x.size and np.count_nonzero(x) == x.size
+    report = compress("lenet5", "gaussian", [{"step": "uniform"}], None)
+    assert report.weights == "drawn at random (gaussian, seed 0): no trained weights"
     with pytest.raises(ConfigError, match="weights: unknown weight distribution 'laplac'; did you mean laplace"):
         compress("lenet5", "laplac", [{"step": "uniform"}], None)
 
@@ -248,6 +250,42 @@ def test_gammas_and_other_roles_of_an_importer_are_left_alone() -> None:
     report = compress(network(), given, [{"step": "uniform"}], None)
     bias = next(row for row in report.rows if row.role == "bias")
     assert (bias.bits, bias.encoding) == (32, "float") and len(report.rows) == 5
+
+
+def test_batch_normalisations_are_folded_first() -> None:
+    nodes = [Node("image", ops.Input((1, 2, 4, 4))), Node("conv", ops.Conv(3, 1, bias=False), ("image",)),
+             Node("norm", ops.Norm("batch"), ("conv",))]  # fmt: skip
+    net, rng = Network("normed", nodes), np.random.default_rng(0)
+    x = rng.standard_normal((3, 2, 1, 1)).astype(np.float32)
+    norm = {name: rng.random(3).astype(np.float32) + np.float32(0.5) for name in ("gamma", "beta", "mean", "variance")}
+    given = {"conv": {"filter": x}, "norm": {**norm, "epsilon": np.float32(1e-5)}}
+    source = GivenWeights(net, given)
+    assert source.keys() == [("conv", "filter"), ("conv", "bias")]
+    factor = norm["gamma"] / np.sqrt(norm["variance"] + 1e-5)
+    assert np.allclose(source.load(("conv", "filter")).values, x * factor[:, None, None, None])
+    assert np.allclose(source.load(("conv", "bias")).values, norm["beta"] - norm["mean"] * factor)
+
+
+def test_an_onnx_model_brings_its_weights(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    helper, arrays = onnx.helper, weights()
+    made = [
+        helper.make_node("Conv", ["x", "w"], ["y"], name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Flatten", ["y"], ["f"]),
+        helper.make_node("Gemm", ["f", "v"], ["z"], name="fc", transB=1),
+    ]
+    v = np.random.default_rng(0).standard_normal((5, 256)).astype(np.float32)
+    values = [onnx.numpy_helper.from_array(arrays["conv1"]["filter"], "w"), onnx.numpy_helper.from_array(v, "v")]
+    info = helper.make_tensor_value_info
+    inputs, outputs = [info("x", 1, (1, 3, 8, 8))], [info("z", 1, (1, 5))]
+    graph = helper.make_graph(made, "g", inputs, outputs, values)
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    report = compress(path, None, [{"step": "uniform", "bits": 8}], tmp_path / "a.trace")
+    assert report.weights == "ONNX model m.onnx"
+    operand = Trace.open(tmp_path / "a.trace").operand("fc", "filter")
+    assert operand is not None
+    assert np.allclose(operand.values() * np.float32(operand.scale), v, atol=0.02)  # type: ignore[arg-type]
 
 
 # --- recipes ---
