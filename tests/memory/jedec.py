@@ -86,8 +86,8 @@ class JedecDevice:
                 return "tRTW"
         begin = clock + (t.tCL if kind == "RD" else t.tCWL)
         for b, e, r in self.data[-8:]:
-            gap = 0 if r == rank else t.tCS
-            if begin < e + gap and b < begin + t.tBL + gap:
+            # the data of two ranks keep the order of their commands, and a gap
+            if begin < e + t.tCS if r != rank else begin < e and b < begin + t.tBL:
                 return "data bus"
         return None
 

@@ -104,7 +104,7 @@ def by_channel_and_burst(log: list[list[int]]) -> list[tuple[int, str]]:
     return [(burst, COMMAND_NAMES[command][:2]) for _, _, command, _, _, burst in log if command >= 4]
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(deadline=None, derandomize=True, max_examples=50)
 @given(timings(), options, st.booleans(), traces(2 * 2 * 4 * 8 * 8, 50))
 def test_no_rule_is_ever_broken(
     timing: DramTimings, chosen: dict[str, Any], banks: bool, trace: list[tuple[int, int, bool]]
@@ -156,7 +156,7 @@ def test_the_checker_misses_no_parameter(name: str) -> None:
         check_log(right, run[1])
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(deadline=None, derandomize=True, max_examples=50)
 @given(timings(), options, st.booleans(), traces(12, 60))
 def test_order_within_a_burst_is_kept(
     timing: DramTimings, chosen: dict[str, Any], banks: bool, trace: list[tuple[int, int, bool]]
@@ -213,7 +213,7 @@ def play(dram: Dram, work: list[Work], step: int) -> list[tuple[int, int]]:
     return done
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(deadline=None, derandomize=True, max_examples=50)
 @given(timings(), options, st.booleans(), workloads(), st.integers(1, 40))
 def test_time_may_be_cut_into_any_pieces(
     timing: DramTimings, chosen: dict[str, Any], banks: bool, work: list[Work], step: int
