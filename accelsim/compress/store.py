@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.base.errors import ConfigError
+from accelsim.base.errors import ConfigError, SimulationBug
 from accelsim.compress.state import ORIGINAL_BITS, Quantized, Storage, TensorState
 from accelsim.workload.encodings.base import Encoded, Encoding, Payload, encoding
+from accelsim.workload.encodings.factored import Factored, StoredCore
 from accelsim.workload.trace_format import OperandSpec
 
 
@@ -24,23 +25,6 @@ class Stored:
     payload: Payload
     payload_bits: int
     index_bits: int
-
-
-@dataclass(frozen=True)
-class StoredCore:
-    """One core of a decomposed operand, encoded: what an encoding of factors puts together.
-
-    `scale` and `zero_point` as in a trace's header, arrays where there is one for each first index.
-    """
-
-    name: str
-    encoding: str
-    encoded: Encoded
-    shape: tuple[int, ...]
-    bits: int
-    signed: bool
-    scale: Any = 1.0
-    zero_point: Any = 0
 
 
 def stored(state: TensorState) -> Stored:
@@ -124,7 +108,9 @@ def _factored(state: TensorState, about: dict[str, Any]) -> Stored:
     """Cores, each encoded by itself, put together by the encoding of the decomposition (`Factored`)."""
     factors = state.factors
     assert factors is not None
-    codec: Any = encoding(factors.kind)
+    codec = encoding(factors.kind)
+    if not isinstance(codec, Factored):
+        raise SimulationBug(f"encoding {codec.kind} does not hold factors")
     cores = [encode_core(core) for core in factors.cores]
     bits = max(core.bits for core in cores)
     encoded = codec.assemble(cores, factors.meta, state.shape)
