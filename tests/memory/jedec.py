@@ -98,9 +98,10 @@ class JedecDevice:
         if name == "PREA" and clock - self.refresh[rank] < t.tRFC:
             return "tRFC"
         for bank in banks:
+            # also of a bank that will close by itself: until then its row is active
+            if clock - self.act[bank] < t.tRAS:
+                return "tRAS"
             if bank in self.row:
-                if clock - self.act[bank] < t.tRAS:
-                    return "tRAS"
                 if clock - self.column["RD", bank] < t.tRTP:
                     return "tRTP"
                 if clock - (self.column["WR", bank] + t.tCWL + t.tBL) < t.tWR:

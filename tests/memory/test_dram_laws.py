@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from tests.memory.dram_parts import MAPS, options, parameters, timings, traces, 
 from tests.memory.jedec import check_log
 
 CORE_HZ = 700_000_000
+compiled = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"), reason="many bursts: too slow without the compiler"
+)
 
 
 def one_channel(standard: str, mapping: str = "row|bank|bankgroup|col", **config: Any) -> DramParameters:
@@ -49,6 +53,7 @@ def test_unloaded_latency_closed_hit_conflict(standard: str) -> None:
     assert (stats.row_hits, stats.row_misses, stats.row_conflicts) == (1, 1, 1)
 
 
+@compiled
 @pytest.mark.parametrize("standard", ["ddr3_1600", "ddr4_2400", "ddr4_3200", "lpddr4_3200", "gddr6", "hbm2"])
 def test_conflicts_in_one_bank_take_trc_each(standard: str) -> None:
     p = one_channel(standard)
@@ -58,6 +63,7 @@ def test_conflicts_in_one_bank_take_trc_each(standard: str) -> None:
     assert cycles == (n - 1) * t.tRC + 1 + (p.activate_clocks - 1) + t.tRCDRD + t.tCL + t.tBL
 
 
+@compiled
 @pytest.mark.parametrize("standard", ["ddr3_1600", "ddr4_2400", "ddr4_3200", "lpddr3_1600", "lpddr4_3200"])
 def test_a_stream_fills_the_data_bus(standard: str) -> None:
     p = one_channel(standard, "row|bank|col|bankgroup")
@@ -66,6 +72,7 @@ def test_a_stream_fills_the_data_bus(standard: str) -> None:
     assert cycles == t.tBL * (n - 1) + 1 + t.tRCDRD + t.tCL + t.tBL
 
 
+@compiled
 def test_a_stream_of_writes_fills_the_data_bus() -> None:
     p = one_channel("ddr4_2400", "row|bank|col|bankgroup")
     n = 20_000
@@ -80,6 +87,7 @@ def test_a_stream_in_one_bank_group_runs_at_tccd_l() -> None:
     assert cycles == p.timing.tCCD_L * (n - 1) + 39
 
 
+@compiled
 @pytest.mark.parametrize("standard", ["ddr4_2400", "lpddr4_3200", "ddr3_1600"])
 def test_random_reads_are_bound_by_tfaw(standard: str) -> None:
     p = one_channel(standard)
@@ -130,6 +138,7 @@ def test_no_rule_is_ever_broken(
             assert bank == (place["rank"] * 2 + place["bankgroup"]) * 2 + place["bank"]
 
 
+@compiled
 @pytest.mark.parametrize(
     "name",
     "tCL tRCDRD tRCDWR tRP tRAS tRC tCCD_S tCCD_L tRRD_S tRRD_L tFAW tWR tWTR_S tWTR_L tRTP tRFC tRTW tCS tPPD".split(),
@@ -296,6 +305,7 @@ def test_ports_share_the_channel_and_channels_the_work() -> None:
     assert all(1.9 * least < end < 2.3 * least + 60 for end in ends)
 
 
+@compiled
 def test_a_busy_writer_does_not_starve_a_reader() -> None:
     p = one_channel("ddr4_2400", ports=2)
     dram = Dram(p, 10**9)
