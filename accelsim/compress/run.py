@@ -65,9 +65,12 @@ def compress(
         Whatever cannot be done; nothing is left behind, and a file that stood at `out` is still there.
     """
     plan = load_recipe(recipe)
-    source = open_source(network, weights, plan.seed if seed is None else seed)
+    seed = plan.seed if seed is None else seed
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        raise ConfigError(f"seed must be an integer from 0 to 2**63 - 1, got {seed!r}", "compress")
+    source = open_source(network, weights, seed)
     counter = _Progress(progress)
-    context = Context(plan.seed if seed is None else seed, dict(activations or {}), counter.say)
+    context = Context(seed, dict(activations or {}), counter.say)
     report = CompressionReport(source.network.name, plan.name, getattr(source, "label", "given"))
     if context.captured:
         source = WithOperands(source, context)
