@@ -7,6 +7,7 @@ gives the same bits. Kernels release the interpreter's lock (`nogil`).
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -15,6 +16,8 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 T = TypeVar("T")
+
+_NAME = "accelsim-compress"
 
 BLOCK_ELEMENTS = 1 << 20
 """Elements of a block: 4 MB of float32, so that temporaries stay small and threads have enough to do."""
@@ -31,7 +34,7 @@ def thread_count() -> int:
 
 @lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(thread_count(), "accelsim-compress")
+    return ThreadPoolExecutor(thread_count(), _NAME)
 
 
 def row_blocks(rows: int, length: int) -> list[slice]:
@@ -43,19 +46,15 @@ def row_blocks(rows: int, length: int) -> list[slice]:
 def over_rows(matrix: NDArray[Any], work: Callable[[slice], T]) -> list[T]:
     """`work(slice)` for all blocks of rows of a matrix; results in the order of the rows."""
     blocks = row_blocks(*matrix.shape)
-    if len(blocks) == 1 or thread_count() == 1:
-        return [work(block) for block in blocks]
-    return list(_pool().map(work, blocks))
-
-
-def as_blocks(array: NDArray[Any]) -> list[NDArray[Any]]:
-    """Flat pieces of `BLOCK_ELEMENTS` of a contiguous array, as views with two dimensions of one row."""
-    flat = array.reshape(-1)
-    return [flat[None, at : at + BLOCK_ELEMENTS] for at in range(0, flat.size, BLOCK_ELEMENTS)]
+    return over_blocks(lambda i: work(blocks[i]), len(blocks))
 
 
 def over_blocks(work: Callable[[int], T], count: int) -> list[T]:
-    """`work(i)` for i in range(count), by several threads; results in order."""
-    if count <= 1 or thread_count() == 1:
+    """`work(i)` for i in range(count), by several threads; results in order.
+
+    Called from inside of such work it stays in its thread: waiting there for others could wait for ever.
+    """
+    inside = threading.current_thread().name.startswith(_NAME)
+    if count <= 1 or inside or thread_count() == 1:
         return [work(i) for i in range(count)]
     return list(_pool().map(work, range(count)))

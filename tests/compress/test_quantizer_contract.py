@@ -136,6 +136,7 @@ def test_any_number_of_threads_gives_the_same(threads: int, monkeypatch: pytest.
     monkeypatch.setattr(parallel, "BLOCK_ELEMENTS", 64)
     values = tensor((40, 33))
     cases = [("uniform", {"rounding": "stochastic"}), ("kmeans", {"exact": True}), ("ternary", {}), ("multibit", {})]
+    cases.append(("multibit", {"method": "refined"}))  # blocks within blocks
     expected = [applied(name, values, **params).values.copy() for name, params in cases]
     monkeypatch.setenv("ACCELSIM_THREADS", str(threads))
     thread_count.cache_clear()
