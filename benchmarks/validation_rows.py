@@ -1,0 +1,94 @@
+"""Rows of the validation tables: our figure beside the published one, with its source and the error that remains."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes
+    ----------
+    design, workload, quantity, unit : str
+        `workload` may name a layer: "alexnet conv3".
+    ours, theirs : float
+    source : str
+        Paper and table or figure, or the simulator that made the figure.
+    aim_pct : float or None
+        Largest error that this comparison must keep; None: it is only reported.
+    note : str
+        Why the error remains, and which parameters are assumed.
+    """
+
+    design: str
+    workload: str
+    quantity: str
+    unit: str
+    ours: float
+    theirs: float
+    source: str
+    aim_pct: float | None = None
+    note: str = ""
+
+    @property
+    def error_pct(self) -> float:
+        """Signed error of ours, percent."""
+        return 100.0 * (self.ours - self.theirs) / abs(self.theirs) if self.theirs else 100.0 * (self.ours != 0)
+
+    @property
+    def kept(self) -> bool | None:
+        """Is the error within the aim? None without one."""
+        return None if self.aim_pct is None else abs(self.error_pct) <= self.aim_pct
+
+
+def references() -> Path:
+    """Where reference data would be: ACCELSIM_REFERENCES, or ../shared/refs beside the checkout."""
+    beside = Path(__file__).resolve().parents[1].parent / "shared" / "refs"
+    return Path(os.environ.get("ACCELSIM_REFERENCES", beside))
+
+
+def markdown(rows: Iterable[Row]) -> str:
+    """A Markdown table of the rows."""
+    lines = [
+        "| design | workload | quantity | ours | published | error | aim | source | remark |",
+        "|---|---|---|---:|---:|---:|---:|---|---|",
+    ]
+    for row in rows:
+        aim = "" if row.aim_pct is None else f"{row.aim_pct:g}% {'kept' if row.kept else 'MISSED'}"
+        cells = (
+            row.design,
+            row.workload,
+            f"{row.quantity}, {row.unit}" if row.unit else row.quantity,
+            figure(row.ours),
+            figure(row.theirs),
+            f"{row.error_pct:+.2f}%",
+            aim,
+            row.source,
+            row.note,
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def figure(value: float) -> str:
+    """Five significant digits, whole numbers in full."""
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.5g}"
+
+
+def main(title: str, rows: Callable[[], list[Row]]) -> None:
+    """The command line of a validation script: prints its table, fails if an aim is missed."""
+    parser = argparse.ArgumentParser(description=title, epilog="Exit status 1 if an aim is missed.")
+    parser.parse_args()
+    found = rows()
+    print(f"# {title}\n\n{markdown(found)}")
+    missed = [row for row in found if row.kept is False]
+    if missed:
+        raise SystemExit(f"{len(missed)} of {len(found)} rows miss their aim")
