@@ -78,12 +78,18 @@ class Dram(Spec):
 
 
 class Precision(Spec):
-    """Bits of an element as it is stored and moved; narrower operands of a trace are padded to this."""
+    """Bits of an element as it is stored and moved; narrower operands of a trace are padded to this.
+
+    With `follow_trace` these are the widest, and the operands of each layer are stored as the trace has them.
+    """
 
     ifmap: Whole = pydantic.Field(default=8, ge=1, le=32)
     filter: Whole = pydantic.Field(default=8, ge=1, le=32)
     psum: Whole = pydantic.Field(default=32, ge=1, le=64)
     ofmap: Whole = pydantic.Field(default=8, ge=1, le=32)
+    follow_trace: bool = pydantic.Field(
+        default=False, description="operands are stored and moved with the bits that the trace has, layer by layer"
+    )
 
 
 class Vector(Spec):

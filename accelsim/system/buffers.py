@@ -17,7 +17,7 @@ _FILL = {"filter": "filter_bytes", "ifmap": "ifmap_bytes", "psum": "psum_in_byte
 _DRAIN = {"ofmap": "ofmap_bytes", "psum": "psum_out_bytes"}
 
 
-def limit_ports(table: PassTable, spec: ArchSpec, rooms: Sequence[Room]) -> None:
+def limit_ports(table: PassTable, spec: ArchSpec, rooms: Sequence[Room], bits: dict[str, int]) -> None:
     """Prolong the passes for which a buffer's ports are too few, and charge that to `bank_conflict`.
 
     A pass lasts at least as long as the busiest buffer's ports need for the words that its array reads and
@@ -30,7 +30,7 @@ def limit_ports(table: PassTable, spec: ArchSpec, rooms: Sequence[Room]) -> None
     stalls = np.zeros(len(rows), np.int64)
     for buffer, room in zip(spec.buffers, rooms, strict=True):
         if buffer.limited:
-            reads, writes = _words(table, buffer, room, spec.bits())
+            reads, writes = _words(table, buffer, room, bits)
             stalls = np.maximum(stalls, port_stalls(buffer, interval, reads, writes))
     if stalls.any():
         # the array stands still together: whatever comes after its first step moves by the stall

@@ -119,7 +119,7 @@ class _Plan:
                 where = f"layer {steps[index].layer.name}"
                 text = str(error)
                 raise ConfigError(text if text.startswith(where) else f"{where}: {text}") from None
-            limit_ports(table, arch.spec, self.rooms)
+            limit_ports(table, arch.spec, self.rooms, self._bits(steps[index]))
             self.tables.append(table)
             index += 1
         if arch.spec.mapping.prefetch:
@@ -149,7 +149,7 @@ class _Plan:
         return Task(
             layer=step.layer,
             trace=self.trace,
-            bits=self.bits,
+            bits=self._bits(step),
             rooms=rooms,
             word_bits={b.name: b.word_bits for b in spec.buffers},
             on_chip=(bool(here) and here[0], step.writes in resident, matmul and here[1]),
@@ -167,6 +167,17 @@ class _Plan:
             vector_lanes=spec.vector.lanes,
             layout=spec.dram.layout,
         )
+
+    def _bits(self, step: Step) -> dict[str, int]:
+        """Bits of the layer's operands: the machine's, or the trace's where it follows that."""
+        bits = dict(self.bits)
+        if not self.arch.spec.precision.follow_trace:
+            return bits
+        for role in ("ifmap", "filter", "ofmap"):
+            operand = self.trace.operand(step.layer.name, role)
+            if operand is not None:
+                bits[role] = min(bits[role], operand.bits)
+        return bits
 
     def _room(self, room: Room, index: int) -> Room:
         if room.name != self.keeper:

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from accelsim.base.errors import ConfigError
 from accelsim.dataflow.base import Array
 from accelsim.engines.base import ENGINES, Task
+from accelsim.engines.part import Part
 from accelsim.engines.systolic import Systolic
 from accelsim.mapping.problem import Mapping, Room
 from accelsim.memory.bandwidth import BandwidthDram, IdealMemory
 from accelsim.sim.player import play
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Conv, Input, Linear, Recurrent
+from accelsim.workload.shapes import ConvShape
 from accelsim.workload.trace import Trace, synthetic_trace
 from tests.dataflow.test_systolic import CASES, fold_list
 
@@ -84,7 +86,7 @@ def test_a_layer_takes_the_cycles_of_its_folds(name: str, overlap: str, edge: st
     )
     built = engine(data.draw(small), data.draw(small), name, overlap, edge)
     shape = network["conv"].work
-    assert shape is not None
+    assert isinstance(shape, ConvShape)
     pin = Mapping(
         data.draw(st.integers(1, groups)),
         1,
@@ -98,7 +100,7 @@ def test_a_layer_takes_the_cycles_of_its_folds(name: str, overlap: str, edge: st
     )
     table = built.lower(replace(task_of(network, "conv"), pinned=pin))
     jobs = []
-    tiles = built._passes(replace(task_of(network, "conv"), pinned=pin), shape)[1]  # type: ignore[arg-type]
+    tiles = built.tile(Part(replace(task_of(network, "conv"), pinned=pin), shape))[1]
     for tile in tiles:
         jobs += [(int(tile["m"]), int(tile["n"]), int(tile["k"]))] * int(tile["groups"])
     expected = chain(name, built.array, jobs, built.dataflow.spatial)

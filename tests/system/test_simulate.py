@@ -28,6 +28,7 @@ from accelsim.workload.ops import (
     Reshape,
     Softmax,
 )
+from accelsim.workload.load import load_network
 from accelsim.workload.trace import synthetic_trace
 
 
@@ -244,3 +245,13 @@ def test_the_detailed_dram_brings_its_own_bandwidth() -> None:
     assert result.cycles >= run(load_arch("tpu_v1", ["dram.fidelity=ideal"]), residual()).cycles
     with pytest.raises(ConfigError, match="fidelity: detailed needs the key dram.detail"):
         load_arch("tpu_v1", ["dram.fidelity=detailed"])
+
+
+def test_operands_are_stored_as_the_trace_has_them_if_asked() -> None:
+    trace = synthetic_trace(load_network("alexnet"), weight_bits=4, activation_bits=6)
+    fixed, following = (
+        simulate(load_arch("systolic_ws_32", [f"precision.follow_trace={flag}"]), trace) for flag in ("false", "true")
+    )
+    for before, after in zip(fixed.layers, following.layers, strict=True):
+        if before.kind == "linear":  # weights are fetched once
+            assert after.dram_bytes["filter"] * 2 == before.dram_bytes["filter"]

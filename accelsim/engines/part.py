@@ -1,0 +1,131 @@
+"""A layer as engines see it: one matrix product or convolution, with its real operands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.base.errors import ConfigError
+from accelsim.engines.base import Task
+from accelsim.mapping.problem import Loops
+from accelsim.workload.ops import Matmul
+from accelsim.workload.shapes import ConvShape, GemmShape
+from accelsim.workload.trace import Operand, Trace
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer, or one of the two products of a recurrent layer.
+
+    Attributes
+    ----------
+    task : Task
+    shape : ConvShape or GemmShape
+    roles : dict
+        Operand of the product ("ifmap", "filter") -> role of the trace's operand: those of a recurrent
+        layer's second product are "state" and "recurrent".
+    loops : Loops
+        What is tiled.
+    step_rows : int
+        Not 0: rows of one time step, see `Problem`.
+    """
+
+    task: Task
+    shape: ConvShape | GemmShape
+    roles: tuple[tuple[str, str], ...] = (("ifmap", "ifmap"), ("filter", "filter"))
+    step_rows: int = 0
+
+    @property
+    def where(self) -> str:
+        """For error messages."""
+        return f"layer {self.task.layer.name}"
+
+    @property
+    def loops(self) -> Loops:
+        """The shape as seven loops; the rows of a recurrence are images of one pixel, too."""
+        return Loops.of(self.shape)
+
+    def at(self, **changes: Any) -> Part:
+        """The same part of a changed task."""
+        return replace(self, task=replace(self.task, **changes))
+
+    def operand(self, name: str) -> Operand | None:
+        """What the trace says of "ifmap" or "filter" of this product."""
+        return self.task.trace.operand(self.task.layer.name, dict(self.roles)[name])
+
+    def bits(self, name: str) -> int:
+        """Bits of an element as the trace has it; as the machine stores it where the trace says nothing."""
+        operand = self.operand(name)
+        return self.task.bits[name] if operand is None else operand.bits
+
+    def signed(self, name: str) -> bool:
+        """Whether the operand's integers carry a sign."""
+        operand = self.operand(name)
+        return name == "filter" if operand is None else operand.signed
+
+    def density(self, name: str) -> float:
+        """Nonzero elements over elements; 1 where the trace says nothing."""
+        operand = self.operand(name)
+        return 1.0 if operand is None else operand.density
+
+    def ifmap(self) -> NDArray[Any]:
+        """The real values: (images, channels, height, width) of a convolution, (batch, m, k) of a matrix product.
+
+        Raises
+        ------
+        ConfigError
+            If the trace has none, or if they do not have the layer's shape.
+        """
+        shape = self.shape
+        if isinstance(shape, ConvShape):
+            return self._values("ifmap", (shape.n, shape.c, shape.h, shape.w))
+        return self._values("ifmap", (shape.batch, shape.m, shape.k))
+
+    def filters(self) -> NDArray[Any]:
+        """The real values: (groups, filters, channels, r, s) of a convolution, (batch, n, k) of a matrix product.
+
+        Raises
+        ------
+        ConfigError
+            As `ifmap`.
+        """
+        shape = self.shape
+        if isinstance(shape, ConvShape):
+            g = shape.g
+            return self._values("filter", (g, shape.m // g, shape.c // g, shape.r, shape.s))
+        values = self._values("filter", (shape.batch, shape.n, shape.k))
+        return values
+
+    def _values(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+        role = dict(self.roles)[name]
+        values = operand_values(self.task.trace, self.task.layer.name, role)
+        if name == "filter" and isinstance(self.task.layer.op, Matmul) and not self.task.layer.op.transpose_b:
+            values = np.swapaxes(values, -1, -2)
+        if values.size != int(np.prod(shape)):
+            raise ConfigError(
+                f"{role} must have {int(np.prod(shape))} elements {shape}, got {values.size} {values.shape}", self.where
+            )
+        return values.reshape(shape)
+
+
+@lru_cache(maxsize=4)
+def operand_values(trace: Trace, layer: str, role: str) -> NDArray[Any]:
+    """Decoded values of an operand; the last few are remembered, since a layer may be lowered more than once.
+
+    Raises
+    ------
+    ConfigError
+        If the trace has no such operand.
+    """
+    operand = trace.operand(layer, role)
+    if operand is None:
+        raise ConfigError(
+            f"this engine's cycles depend on the values of {role}, but the trace holds none; "
+            "capture or compress the network, or give it a synthetic description",
+            f"layer {layer}",
+        )
+    return operand.values()

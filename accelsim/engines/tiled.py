@@ -1,0 +1,333 @@
+"""What all engines share that cut a layer into tiles: search, traffic, recurrences, counts.
+
+A subclass answers five questions; everything else is here.
+
+- `unit(part)`: least sensible extents (m, n, k) of a tile.
+- `interval(part, m, n, k)`: about how long a tile takes, to score mappings (arrays of extents).
+- `times(part, tiles)`: exactly how long each tile takes, from the data where these matter.
+- `words(part, tiles)`: elements that the array reads from and writes to each operand's buffer.
+- `actions(part, tiles, times)`: what it does that costs energy, buffers excluded.
+
+An engine that keeps an operand compressed also says `stored_bits(part)` and `compress(part, tiles)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.base.counts import ActionCounts
+from accelsim.base.errors import ConfigError
+from accelsim.engines.base import Engine, Task
+from accelsim.engines.density import effectual_macs
+from accelsim.engines.part import Part
+from accelsim.engines.tiling import buffer_counts, choose, passes_from_tiles
+from accelsim.mapping.problem import OPERANDS, Mapping, Problem
+from accelsim.mapping.tiles import walk
+from accelsim.sim.passes import PATTERN, PassArray, PassTable
+from accelsim.workload.shapes import ConvShape, GemmShape, RecurrentShape
+
+Words = NDArray[np.int64]
+Tiles = NDArray[Any]  # of TILE_DTYPE
+WordTables = tuple[dict[str, Words], dict[str, Words]]
+
+
+@dataclass(frozen=True)
+class TileTimes:
+    """Cycles of every tile, as offsets from its start (see `accelsim.dataflow.base`); int64, one for each tile.
+
+    `busy` counts cycles in which the array works; `stalls` those in which it stands still for a reason of
+    its own (causes of `accelsim.sim.passes.INTERNAL`). What remains of `finish` is fill and drain.
+    """
+
+    load: Words
+    load_free: Words
+    stream: Words
+    finish: Words
+    busy: Words
+    stalls: MappingOf[str, Words] = field(default_factory=dict)
+
+    @classmethod
+    def steps(
+        cls, cycles: Words, *, latency: int = 0, stalls: MappingOf[str, Words] | None = None, load: Words | None = None
+    ) -> TileTimes:
+        """Tiles that follow each other without a gap: each takes `cycles`, its last result `latency` more.
+
+        `stalls` are part of `cycles`. `load` is time to bring the stationary operand in before a tile, while
+        the one before it still runs.
+        """
+        cycles = np.asarray(cycles, np.int64)
+        lost = sum(stalls.values(), np.zeros_like(cycles)) if stalls else np.zeros_like(cycles)
+        none = np.zeros_like(cycles)
+        return cls(none if load is None else load, none, cycles, cycles + latency, cycles - lost, stalls or {})
+
+
+class TiledEngine(Engine):
+    """Base of the engines whose unit of work is a tile of a convolution or of a matrix product."""
+
+    #: operand that must be in the PEs before a tile streams: "filter", "ifmap" or ""
+    stationary: ClassVar[str] = ""
+
+    # --- what a subclass answers ---
+
+    def unit(self, part: Part) -> tuple[int, int, int]:
+        """Least sensible extents (m, n, k) of a tile."""
+        raise NotImplementedError
+
+    def interval(self, part: Part, m: Any, n: Any, k: Any) -> Any:
+        """Cycles from the start of a tile m x n x k of one group to the start of an equal one, for the search."""
+        raise NotImplementedError
+
+    def times(self, part: Part, tiles: Tiles) -> TileTimes:
+        """Exact cycles of the tiles, all groups of each, in their order."""
+        raise NotImplementedError
+
+    def words(self, part: Part, tiles: Tiles) -> WordTables:
+        """(reads, writes): operand -> elements between its buffer and the array, for each tile.
+
+        Sums that an earlier tile left, and finished sums on their way to the ofmap's buffer, are added here
+        in the base.
+        """
+        raise NotImplementedError
+
+    def actions(self, part: Part, tiles: Tiles, times: TileTimes) -> ActionCounts:
+        """Actions of the array that cost energy, over all tiles (buffers, vector unit and DRAM excluded)."""
+        raise NotImplementedError
+
+    def stored_bits(self, part: Part) -> dict[str, int]:
+        """Bits per element that the tiler counts with; of a compressed operand, its mean rounded up."""
+        return part.task.bits
+
+    def compress(self, part: Part, tiles: Tiles) -> tuple[str, ...]:
+        """Overwrite `filter_bytes`, `ifmap_bytes` or `ofmap_bytes` of operands that travel compressed; name them."""
+        return ()
+
+    def info(self, part: Part, tiles: Tiles, times: TileTimes) -> dict[str, Any]:
+        """What reports should say of the layer beside the mapping."""
+        macs = int((tiles["m"] * tiles["n"] * tiles["k"] * tiles["groups"]).sum())
+        busy = int(times.busy.sum())
+        peak = self.peak_macs_per_cycle(self._compute_bits(part))
+        return {"spatial_utilization": min(1.0, macs / (busy * peak)) if busy else 0.0}
+
+    def effectual(self, part: Part) -> int:
+        """MACs of the part without a zero operand; see `engines.density`."""
+        if isinstance(part.task.layer.work, RecurrentShape):
+            return round(part.shape.macs * part.density("ifmap") * part.density("filter"))
+        return effectual_macs(part.task.layer, part.task.trace)
+
+    # --- lowering ---
+
+    def lower(self, task: Task) -> PassTable:
+        """See `Engine.lower`."""
+        self.check_bits(task)
+        work = task.layer.work
+        if isinstance(work, RecurrentShape):
+            return self._recurrent(task, work)
+        if not isinstance(work, ConvShape | GemmShape):
+            raise ConfigError(f"engine {self.kind!r} cannot run {task.layer.kind}", f"layer {task.layer.name}")
+        part = Part(task, work)
+        mapping, tiles, packed = self.tile(part)
+        times = self.times(part, tiles)
+        rows = passes_from_tiles(tiles, task)
+        fill_times(rows, times)
+        _one_run(rows, packed)
+        return self._table(part, rows, tiles, times, mapping)
+
+    def _compute_bits(self, part: Part) -> dict[str, int]:
+        return {**part.task.bits, "ifmap": part.bits("ifmap"), "filter": part.bits("filter")}
+
+    def _problem(self, part: Part, bits: dict[str, int]) -> Problem:
+        stored = tuple(bits[o] for o in OPERANDS)
+        task = part.task
+        unit = self.unit(part)
+        return Problem(
+            part.loops, task.rooms, stored, task.on_chip, unit, step_rows=part.step_rows  # type: ignore[arg-type]
+        )
+
+    def tile(self, part: Part) -> tuple[Mapping, Tiles, tuple[str, ...]]:
+        """The mapping, its tiles with their exact traffic, and the operands that are compressed.
+
+        A compressed tile may be larger than the mean that the search has counted with: then it counts with more.
+        """
+        bits = dict(self.stored_bits(part))
+        while True:
+            problem = self._problem(part, bits)
+            mapping = choose(part.task, problem, lambda m, n, k: self.interval(part, m, n, k))
+            tiles = walk(problem, mapping)
+            assumed = {o: int(tiles[f"{o}_bytes"].max()) for o in ("filter", "ifmap", "ofmap")}
+            packed = self.compress(part, tiles)
+            low = [o for o in packed if int(tiles[f"{o}_bytes"].max()) > assumed[o]]
+            if not low or part.task.pinned is not None:
+                return mapping, tiles, packed
+            for operand in low:
+                bits[operand] += 1
+
+    def _table(self, part: Part, rows: PassArray, tiles: Tiles, times: TileTimes, mapping: Mapping) -> PassTable:
+        task = part.task
+        reads, writes = self._words(part, tiles)
+        table = PassTable(
+            task.layer.name,
+            rows,
+            self.stationary,
+            task.slots(),
+            counts=self._counts(part, tiles, times, reads, writes),
+            macs=int(rows["macs"].sum()),
+            effectual_macs=self.effectual(part),
+            peak_macs_per_cycle=self.peak_macs_per_cycle(self._compute_bits(part)),
+            info={
+                "mapping": mapping.describe(),
+                "psum_tile_bytes": _psum_bytes(task, tiles, mapping),
+                **self.info(part, tiles, times),
+            },
+            array_reads=reads,
+            array_writes=writes,
+        )
+        for operand in ("ifmap", "filter", "psum"):
+            if getattr(mapping, f"keep_{operand}"):
+                table.slots[operand] = 0
+                if operand != "psum":  # of one group of filters: the next one replaces it
+                    first = tiles["group0"] == tiles["group0"][0]
+                    table.info[f"kept_{operand}_bytes"] = int(tiles[f"{operand}_bytes"][first].sum())
+        return table
+
+    def _words(self, part: Part, tiles: Tiles) -> WordTables:
+        task, sums = part.task, tiles["groups"] * tiles["m"] * tiles["n"]
+        reads, writes = self.words(part, tiles)
+        # sums of an earlier k tile are read and added to
+        reads["psum"] = reads.get("psum", np.zeros(len(tiles), np.int64)) + sums * (1 - tiles["first_k"])
+        if task.room_of("psum").name != task.room_of("ofmap").name:
+            final = sums * tiles["last_k"]
+            reads["psum"] = reads["psum"] + final
+            writes["ofmap"] = final
+        return reads, writes
+
+    def _counts(
+        self, part: Part, tiles: Tiles, times: TileTimes, reads: dict[str, Words], writes: dict[str, Words]
+    ) -> ActionCounts:
+        totals = [{operand: int(words.sum()) for operand, words in table.items()} for table in (reads, writes)]
+        counts = buffer_counts(part.task, tiles, *totals)
+        counts.merge(self.actions(part, tiles, times))
+        final = tiles["groups"] * tiles["m"] * tiles["n"] * tiles["last_k"]
+        counts.add("vector_unit", "op", int(final.sum()) * part.task.fused_ops)
+        return counts
+
+    # --- recurrent cells ---
+
+    def _recurrent(self, task: Task, shape: RecurrentShape) -> PassTable:
+        """Input products of all steps first, then one dependent product for each step.
+
+        The input products stay in the sums' buffer if they fit into half of it, else they travel to
+        DRAM and back. The state never leaves the chip.
+        """
+        gates = shape.gates * shape.hidden
+        room = task.room_of("psum")
+        kept = shape.directions * shape.batch * shape.steps * gates * task.bits["psum"] // 8 <= room.free_bytes // 2
+        ifmap_here, ofmap_here, _ = task.on_chip
+        inputs = Part(replace(task, on_chip=(ifmap_here, True, False)), shape.input_gemm)
+        step_gemm = replace(shape.input_gemm, k=shape.state)
+        steps = Part(
+            replace(task, on_chip=(True, True, False)),
+            step_gemm,
+            (("ifmap", "state"), ("filter", "recurrent")),
+            step_rows=shape.batch,
+        )
+        first, tiles_in, packed_in = self.tile(inputs)
+        second, tiles, packed = self.tile(steps)
+        sums = (tiles["groups"] * tiles["m"] * tiles["n"] * task.bits["psum"] + 7) // 8
+        if not kept:
+            out = (tiles_in["groups"] * tiles_in["m"] * tiles_in["n"] * task.bits["psum"] + 7) // 8
+            tiles_in["psum_out_bytes"] += out * tiles_in["last_k"]
+            tiles["psum_in_bytes"] += sums * tiles["first_k"]
+        begins = np.ones(len(tiles), bool)
+        begins[1:] = (np.diff(tiles["image0"]) != 0) | (np.diff(tiles["group0"]) != 0)
+        ends = np.append(begins[1:], True)
+        if not ofmap_here:
+            state = tiles["groups"] * shape.batch * shape.hidden * task.bits["ofmap"]
+            tiles["ofmap_bytes"] = np.where(ends, (state + 7) // 8, 0)
+        rows_in, rows = passes_from_tiles(tiles_in, inputs.task), passes_from_tiles(tiles, steps.task)
+        times_in, times = self.times(inputs, tiles_in), self.times(steps, tiles)
+        fill_times(rows_in, times_in)
+        fill_times(rows, times)
+        _one_run(rows_in, packed_in)
+        _one_run(rows, packed)
+        rows["barrier"] = begins
+        ops = tiles["groups"] * shape.batch * shape.hidden * CELL_OPS[shape.gates]
+        pointwise = np.where(ends, -(-ops // task.vector_lanes), 0)
+        before = self._table(inputs, rows_in, tiles_in, times_in, first)
+        table = self._table(steps, rows, tiles, times, second)
+        info = _joined_info(before, table)
+        rows["finish_cycles"] += pointwise
+        rows["busy_cycles"] += pointwise
+        joined = PassTable(
+            task.layer.name,
+            np.concatenate([rows_in, rows]),
+            self.stationary,
+            task.slots(),  # the two parts share the filter's buffer: no tile has a place for good
+            counts=before.counts,
+            macs=before.macs + table.macs,
+            effectual_macs=before.effectual_macs + table.effectual_macs,
+            peak_macs_per_cycle=table.peak_macs_per_cycle,
+            info=info,
+            array_reads=_joined(before.array_reads, table.array_reads, len(rows_in), len(rows)),
+            array_writes=_joined(before.array_writes, table.array_writes, len(rows_in), len(rows)),
+        )
+        joined.counts.merge(table.counts)
+        joined.counts.add("vector_unit", "op", int(ops[ends].sum()))
+        joined.info["mapping"] = f"input: {first.describe()}; step: {second.describe()}"
+        return joined
+
+
+#: Simple operations per hidden unit and step: LSTM 3 sigmoid, 2 tanh, 3 products, 1 sum; GRU 2 sigmoid,
+#: 1 tanh, 3 products, 3 sums; a plain cell 1 tanh.
+CELL_OPS = {4: 9, 3: 9, 1: 1}
+
+
+def fill_times(rows: PassArray, times: TileTimes) -> None:
+    """Write the cycles of the tiles into their passes."""
+    rows["load_cycles"] = times.load
+    rows["load_free_cycles"] = times.load_free
+    rows["stream_cycles"] = times.stream
+    rows["finish_cycles"] = times.finish
+    rows["busy_cycles"] = times.busy
+    for cause, cycles in times.stalls.items():
+        rows[f"{cause}_cycles"] = cycles
+
+
+def _one_run(rows: PassArray, packed: tuple[str, ...]) -> None:
+    """A compressed tile lies in one piece."""
+    for operand in packed:
+        if operand in ("ifmap", "ofmap"):
+            for name in PATTERN:
+                rows[f"{operand}_{name}"] = 0
+
+
+def _joined(a: dict[str, Words], b: dict[str, Words], len_a: int, len_b: int) -> dict[str, Words]:
+    out = {}
+    for operand in dict.fromkeys([*a, *b]):
+        first = a.get(operand, np.zeros(len_a, np.int64))
+        out[operand] = np.concatenate([first, b.get(operand, np.zeros(len_b, np.int64))])
+    return out
+
+
+def _joined_info(a: PassTable, b: PassTable) -> dict[str, Any]:
+    """What is said of both parts: counts are added, the larger tile counts, utilization is weighted by busy cycles."""
+    info = {**a.info, **b.info}
+    for name, value in b.info.items():
+        if name in a.info and isinstance(value, int):
+            info[name] = max(a.info[name], value) if name == "psum_tile_bytes" else a.info[name] + value
+    busy = [int(t.rows["busy_cycles"].sum()) for t in (a, b)]
+    shares = [t.info.get("spatial_utilization", 0.0) for t in (a, b)]
+    if sum(busy):
+        info["spatial_utilization"] = sum(x * y for x, y in zip(busy, shares, strict=True)) / sum(busy)
+    return info
+
+
+def _psum_bytes(task: Task, tiles: Tiles, mapping: Mapping) -> int:
+    """Bytes of the sums that are being added to: one tile, or all if they are kept."""
+    sums = tiles["groups"] * tiles["m"] * tiles["n"]
+    count = (sums * tiles["last_k"]).sum() if mapping.keep_psum else sums.max()
+    return int(count) * task.bits["psum"] // 8
