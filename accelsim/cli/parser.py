@@ -7,6 +7,7 @@ import sys
 from typing import Any, NoReturn
 
 from accelsim import __version__
+from accelsim.cli.parser_results import add_results
 
 #: Command -> the module of this package that has `command_<name>(options)`.
 COMMANDS = {
@@ -16,6 +17,7 @@ COMMANDS = {
     "validate": "validate",
     "capture": "capture",
     "compress": "compress",
+    "bench": "bench",
     "warmup": "misc",
     "version": "misc",
 }
@@ -215,6 +217,7 @@ def _add_others(commands: Any) -> None:
     _add_onnx(p)
 
     _add_compress(commands)
+    add_results(commands, _command)
 
     p = _command(commands, "warmup", "compile all kernels now", _WARMUP)
     p.add_argument("--quiet", action="store_true", help="print nothing")
