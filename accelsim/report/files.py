@@ -89,7 +89,7 @@ def to_pandas(result: RunResult) -> Any:
     ConfigError
         If pandas is missing: says how to install it.
     """
-    pandas = _need("pandas")
+    pandas = need("pandas")
     columns, records = layer_table(result)
     return pandas.DataFrame(records, columns=columns)
 
@@ -101,11 +101,11 @@ def import_pyarrow() -> None:
     ------
     ConfigError
     """
-    _need("pandas")
-    _need("pyarrow")
+    need("pandas")
+    need("pyarrow")
 
 
-def _need(module: str) -> Any:
+def need(module: str) -> Any:
     import importlib
 
     try:
