@@ -26,6 +26,32 @@ ENGINES: Registry[type[Engine]] = Registry("engine", "accelsim.engines")
 
 
 @dataclass(frozen=True)
+class Share:
+    """The part of a layer that one core does: where it begins in the whole layer's loops.
+
+    Attributes
+    ----------
+    whole : ConvShape or GemmShape
+    group0, image0, row0, output0, channel0 : int
+        First group, image (row m of a matrix product), output row, output and input channel of a group.
+    """
+
+    whole: ConvShape | GemmShape
+    group0: int = 0
+    image0: int = 0
+    row0: int = 0
+    output0: int = 0
+    channel0: int = 0
+
+    @property
+    def in_row0(self) -> int:
+        """First input row."""
+        if isinstance(self.whole, GemmShape):
+            return 0
+        return max(0, self.row0 * self.whole.stride[0] - self.whole.pad[0])
+
+
+@dataclass(frozen=True)
 class Task:
     """One layer as it meets a machine.
 
@@ -55,6 +81,8 @@ class Task:
     vector_lanes : int
     layout : str
         Order of a feature map's dimensions in DRAM: "nhwc" or "nchw".
+    share : Share or None
+        The layer is a part of a larger one, whose operands the trace holds.
     """
 
     layer: Layer
@@ -71,6 +99,7 @@ class Task:
     fused_ops: int = 0
     vector_lanes: int = 1
     layout: str = "nhwc"
+    share: Share | None = None
 
     def problem(self, shape: ConvShape | GemmShape, unit: tuple[int, int, int]) -> Problem:
         """The tiling problem of `shape` on this machine."""
@@ -101,6 +130,8 @@ class Engine:
     """
 
     kind: ClassVar[str] = ""
+    #: False: equal shapes and widths take equal cycles, so cores with equal shares need be lowered only once
+    data_dependent: ClassVar[bool] = True
 
     class Spec(Spec):
         """Parameters of the engine; the subclass declares them."""

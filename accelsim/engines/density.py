@@ -23,19 +23,32 @@ def effectual_macs(layer: Layer, trace: Trace) -> int:
     ifmap, filters = trace.operand(layer.name, "ifmap"), trace.operand(layer.name, "filter")
     if ifmap is None or filters is None:
         return layer.macs
-    if not (_held(ifmap) and _held(filters)) or not isinstance(work, ConvShape | GemmShape):
+    if not (held(ifmap) and held(filters)) or not isinstance(work, ConvShape | GemmShape):
         return round(layer.macs * ifmap.density * filters.density)
-    if isinstance(work, ConvShape):
-        return _conv(work, ifmap.values() != 0, filters.values() != 0)
     a, b = ifmap.values() != 0, filters.values() != 0
-    if isinstance(layer.op, Matmul):
-        b = b if layer.op.transpose_b else np.swapaxes(b, -1, -2)
-        return int((a.sum(-2, dtype=np.int64) * b.sum(-2, dtype=np.int64)).sum())
-    per_input = a.reshape(-1, work.k).sum(0, dtype=np.int64)
-    return int(per_input @ b.reshape(-1, work.k).sum(0, dtype=np.int64))
+    if isinstance(layer.op, Matmul) and not layer.op.transpose_b:
+        b = np.swapaxes(b, -1, -2)
+    return effectual_products(work, a, b)
 
 
-def _held(operand: Operand) -> bool:
+def effectual_products(shape: ConvShape | GemmShape, ifmap: NDArray[Any], filters: NDArray[Any]) -> int:
+    """Products whose masks are both True.
+
+    Parameters
+    ----------
+    shape : ConvShape or GemmShape
+    ifmap, filters : bool arrays
+        As `Part.ifmap` and `Part.filters` give them, or of other shapes with the same elements in order.
+    """
+    if isinstance(shape, ConvShape):
+        return _conv(shape, ifmap, filters)
+    a = ifmap.reshape(shape.batch, -1, shape.k).sum(1, dtype=np.int64)
+    b = filters.reshape(shape.batch, -1, shape.k).sum(1, dtype=np.int64)
+    return int((a * b).sum())
+
+
+def held(operand: Operand) -> bool:
+    """The trace has the operand's values, not only their description."""
     return operand.generator is None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.base.errors import ConfigError
-from accelsim.engines.base import Task
+from accelsim.engines.base import Share, Task
 from accelsim.mapping.problem import Loops
 from accelsim.workload.ops import Matmul
 from accelsim.workload.shapes import ConvShape, GemmShape
@@ -80,10 +80,17 @@ class Part:
         ConfigError
             If the trace has none, or if they do not have the layer's shape.
         """
-        shape = self.shape
-        if isinstance(shape, ConvShape):
-            return self._values("ifmap", (shape.n, shape.c, shape.h, shape.w))
-        return self._values("ifmap", (shape.batch, shape.m, shape.k))
+        whole, at, own = self._whole()
+        if isinstance(whole, ConvShape) and isinstance(own, ConvShape):
+            values = self._values("ifmap", (whole.n, whole.c, whole.h, whole.w))
+            channel = at.group0 * (whole.c // whole.g) + at.channel0
+            rows = slice(at.in_row0, at.in_row0 + own.h)
+            return values[at.image0 : at.image0 + own.n, channel : channel + own.c, rows]
+        assert isinstance(whole, GemmShape) and isinstance(own, GemmShape)
+        values = self._values("ifmap", (whole.batch, whole.m, whole.k))
+        return values[
+            at.group0 : at.group0 + own.batch, at.image0 : at.image0 + own.m, at.channel0 : at.channel0 + own.k
+        ]
 
     def filters(self) -> NDArray[Any]:
         """The real values: (groups, filters, channels, r, s) of a convolution, (batch, n, k) of a matrix product.
@@ -93,12 +100,24 @@ class Part:
         ConfigError
             As `ifmap`.
         """
-        shape = self.shape
-        if isinstance(shape, ConvShape):
-            g = shape.g
-            return self._values("filter", (g, shape.m // g, shape.c // g, shape.r, shape.s))
-        values = self._values("filter", (shape.batch, shape.n, shape.k))
-        return values
+        whole, at, own = self._whole()
+        if isinstance(whole, ConvShape) and isinstance(own, ConvShape):
+            values = self._values("filter", (whole.g, whole.m // whole.g, whole.c // whole.g, whole.r, whole.s))
+            groups, outputs, channels = own.g, own.m // own.g, own.c // own.g
+        else:
+            assert isinstance(whole, GemmShape) and isinstance(own, GemmShape)
+            values = self._values("filter", (whole.batch, whole.n, whole.k))
+            groups, outputs, channels = own.batch, own.n, own.k
+        return values[
+            at.group0 : at.group0 + groups, at.output0 : at.output0 + outputs, at.channel0 : at.channel0 + channels
+        ]
+
+    def _whole(self) -> tuple[ConvShape | GemmShape, Share, ConvShape | GemmShape]:
+        """The shape of the trace's operands, and where this part lies in it."""
+        share = self.task.share
+        if share is None:
+            return self.shape, Share(self.shape), self.shape
+        return share.whole, share, self.shape
 
     def _values(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
         role = dict(self.roles)[name]

@@ -23,6 +23,7 @@ class Systolic(TiledEngine):
     """A grid of multiply-accumulate PEs with registered links between neighbours."""
 
     kind: ClassVar[str] = "systolic"
+    data_dependent: ClassVar[bool] = False
 
     class Spec(Spec):
         """Parameters of a systolic array."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError
 from accelsim.engines.base import Engine, Task
-from accelsim.engines.density import effectual_macs
+from accelsim.engines.density import effectual_macs, effectual_products, held
 from accelsim.engines.part import Part
 from accelsim.engines.tiling import buffer_counts, choose, passes_from_tiles
 from accelsim.mapping.problem import OPERANDS, Mapping, Problem
@@ -115,9 +115,12 @@ class TiledEngine(Engine):
 
     def effectual(self, part: Part) -> int:
         """MACs of the part without a zero operand; see `engines.density`."""
-        if isinstance(part.task.layer.work, RecurrentShape):
-            return round(part.shape.macs * part.density("ifmap") * part.density("filter"))
-        return effectual_macs(part.task.layer, part.task.trace)
+        if part.task.share is None and not isinstance(part.task.layer.work, RecurrentShape):
+            return effectual_macs(part.task.layer, part.task.trace)
+        operands = part.operand("ifmap"), part.operand("filter")
+        if part.task.share is not None and all(o is not None and held(o) for o in operands):
+            return effectual_products(part.shape, part.ifmap() != 0, part.filters() != 0)
+        return round(part.shape.macs * part.density("ifmap") * part.density("filter"))
 
     # --- lowering ---
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError
 from accelsim.base.units import ceil_div
-from accelsim.engines.base import Task
+from accelsim.engines.base import Share, Task
 from accelsim.mapping.problem import TILE_EXTENTS, Loops, Mapping, Problem
 from accelsim.mapping.search import Candidates, candidates
 from accelsim.engines.streams import Box, Pattern, TensorPlace, runs
@@ -134,35 +134,40 @@ def _addresses(rows: PassArray, tiles: NDArray[Any], task: Task) -> None:
     offset[by_use] = np.concatenate(([0], np.cumsum(size[first[by_use]])[:-1]))
     rows["filter_address"] = base.get("filter", 0) + offset[inverse]
     rows["psum_address"] = base.get("psum", 0)
-    if isinstance(work, ConvShape):
-        groups, per_group, out_per_group = work.g, work.c // work.g, work.m // work.g
-        sources = TensorPlace(work.n, work.c, work.h, work.w, task.bits["ifmap"], task.layout)
-        results = TensorPlace(work.n, work.m, work.p, work.q, task.bits["ofmap"], task.layout)
-        step = work.stride[0] if work.stride[0] > (work.r - 1) * work.dilation[0] + 1 else 1
-        matrix, out_matrix = 0, 0
-    elif isinstance(work, GemmShape):  # rows of a matrix are images of one pixel; products follow each other
-        groups, per_group, out_per_group = 1, work.k, work.n
-        sources = TensorPlace(work.m, work.k, 1, 1, task.bits["ifmap"])
-        results = TensorPlace(work.m, work.n, 1, 1, task.bits["ofmap"])
-        step = 1
-        matrix, out_matrix = work.m * work.k * task.bits["ifmap"] // 8, work.m * work.n * task.bits["ofmap"] // 8
-    else:
+    at = task.share or Share(work) if isinstance(work, ConvShape | GemmShape) else None
+    if at is None:
         return
+    whole = at.whole
+    if isinstance(whole, ConvShape):
+        groups, per_group, out_per_group = whole.g, whole.c // whole.g, whole.m // whole.g
+        sources = TensorPlace(whole.n, whole.c, whole.h, whole.w, task.bits["ifmap"], task.layout)
+        results = TensorPlace(whole.n, whole.m, whole.p, whole.q, task.bits["ofmap"], task.layout)
+        step = whole.stride[0] if whole.stride[0] > (whole.r - 1) * whole.dilation[0] + 1 else 1
+        matrix, out_matrix = 0, 0
+    else:  # rows of a matrix are images of one pixel; products follow each other
+        groups, per_group, out_per_group = 1, whole.k, whole.n
+        sources = TensorPlace(whole.m, whole.k, 1, 1, task.bits["ifmap"])
+        results = TensorPlace(whole.m, whole.n, 1, 1, task.bits["ofmap"])
+        step = 1
+        matrix = whole.m * whole.k * task.bits["ifmap"] // 8
+        out_matrix = whole.m * whole.n * task.bits["ofmap"] // 8
     images, outputs = tiles["images"], tiles["n"]
     channels = tiles["channels"]
     fetched = tiles["ifmap_bytes"] > 0
     several = tiles["groups"] if groups > 1 else 1
+    group, image = tiles["group0"] + at.group0, tiles["image0"] + at.image0
+    channel, output = tiles["channel0"] + at.channel0, tiles["output0"] + at.output0
     box = Box(
-        tiles["image0"], images, tiles["group0"] * per_group * (groups > 1) + tiles["channel0"], several * channels,
-        tiles["in_row0"], tiles["in_rows"], tiles["in_col0"], tiles["in_cols"], step,
+        image, images, group * per_group * (groups > 1) + channel, several * channels,
+        tiles["in_row0"] + at.in_row0, tiles["in_rows"], tiles["in_col0"], tiles["in_cols"], step,
     )
-    _set_runs(rows, "ifmap", runs(sources, box), base.get("ifmap", 0) + tiles["group0"] * matrix, fetched)
+    _set_runs(rows, "ifmap", runs(sources, box), base.get("ifmap", 0) + group * matrix, fetched)
     box = Box(
-        tiles["image0"], images, tiles["group0"] * out_per_group * (groups > 1) + tiles["output0"], several * outputs,
-        tiles["row0"], tiles["rows"], tiles["col0"], tiles["cols"],
+        image, images, group * out_per_group * (groups > 1) + output, several * outputs,
+        tiles["row0"] + at.row0, tiles["rows"], tiles["col0"], tiles["cols"],
     )
     written = tiles["ofmap_bytes"] > 0
-    _set_runs(rows, "ofmap", runs(results, box), base.get("ofmap", 0) + tiles["group0"] * out_matrix, written)
+    _set_runs(rows, "ofmap", runs(results, box), base.get("ofmap", 0) + group * out_matrix, written)
 
 
 def _set_runs(rows: PassArray, operand: str, pattern: Pattern, base: Any, used: NDArray[Any]) -> None:

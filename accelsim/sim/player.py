@@ -23,7 +23,7 @@ import gc
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import simpy
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from accelsim.base.errors import DeadlockError, SimulationBug
 from accelsim.sim.passes import ATTRIBUTION, FETCHED, INTERNAL, PASS_DTYPE, PATTERN, PassTable, fold_passes
-from accelsim.sim.port import Memory, MemoryPort
+from accelsim.sim.port import Memory, MemoryPort, Port
 
 TRANSFER_DTYPE = np.dtype([(name, np.int64) for name in ("layer", "row", "operand", "bytes", "issued", "done")])
 PASS_TIMES_DTYPE = np.dtype(
@@ -81,11 +81,35 @@ class _Log:
     layers: list[LayerTimes] = field(default_factory=list)
 
 
-class CorePlayer:
-    """One core: plays a list of tables in order through one memory port."""
+class Gate(Protocol):
+    """Says when a layer may begin, where that depends on other cores."""
 
-    def __init__(self, env: simpy.Environment, port: MemoryPort, tables: Sequence[PassTable], prefetch: bool) -> None:
+    def opens(self, layer: int) -> simpy.Event | None:
+        """The event after which a layer of this core may begin; None: it may."""
+
+    def leaves(self, layer: int) -> None:
+        """This core has done its part of the layer, results written."""
+
+
+class CorePlayer:
+    """One core: plays a list of tables in order through one port.
+
+    `foreign` names the operands that come over a network without touching DRAM, as (layer, operand): waiting
+    for them is charged to the network.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        port: Port,
+        tables: Sequence[PassTable],
+        prefetch: bool,
+        gate: Gate | None = None,
+        foreign: frozenset[tuple[int, int]] = frozenset(),
+    ) -> None:
         self.env = env
+        self.gate = gate
+        self.foreign = foreign
         self.port = port
         self.tables = tables
         self._rows = [fold_passes(table) for table in tables]
@@ -100,7 +124,7 @@ class CorePlayer:
         self._held = {operand: 0 for operand in FETCHED}  # tiles in the buffer or on their way
         self._held_layer = 0
         self._results_held = 0
-        self._layer_begun = 0
+        self._layer_begun = 0 if gate is None else -1
         self._wakes: dict[str, simpy.Event] = {}
         self._state: dict[str, tuple[object, ...]] = {}
         env.process(self._load())
@@ -148,7 +172,7 @@ class CorePlayer:
                         yield self._wait("loader", "room for", operand, "of pass", row, "of", table.layer)
                     self._held[operand] += 1
                     pattern = runs[row] if which == 1 else ()
-                    event = self.port.transfer(address[which][row], n_bytes, False, 0, pattern)
+                    event = self.port.transfer(address[which][row], n_bytes, False, 0, pattern, (index, which))
                     self._record(event, index, row, which, n_bytes)
                     self._arrivals[index][operand].append(event)
                     self._wake("engine")
@@ -167,9 +191,16 @@ class CorePlayer:
 
     def _compute(self) -> Generator[simpy.Event, Any, None]:
         for index, table in enumerate(self.tables):
+            if self.gate is not None:
+                event = self.gate.opens(index)
+                if event is not None:
+                    self._state["engine"] = ("other cores, to begin", table.layer)
+                    yield event
             self._layer_begun = index
             self._wake("loader")
             yield from self._play(index, table)
+            if self.gate is not None:
+                self.gate.leaves(index)
         self.finished = True
 
     def _play(self, index: int, table: PassTable) -> Generator[simpy.Event, Any, None]:
@@ -207,7 +238,7 @@ class CorePlayer:
                     yield event
                 ready = int(event.value or 0) + (load if which == stationary else 0)
                 if ready > start:
-                    start, cause = ready, operand
+                    start, cause = ready, "noc" if (index, which) in self.foreign else operand
             if written[row]:
                 waited = False
                 while result_slots and self._results_held >= result_slots:
@@ -257,7 +288,7 @@ class CorePlayer:
             if n_bytes:
                 pattern = self._result_runs[index][row] if which == 3 else ()
                 address = int(values[f"{name.removesuffix('_out')}_address"])
-                event = self.port.transfer(address, n_bytes, True, 0, pattern)
+                event = self.port.transfer(address, n_bytes, True, 0, pattern, (index, which))
                 self._record(event, index, row, which, n_bytes)
                 events.append(event)
         left = len(events)
@@ -324,7 +355,7 @@ def play(tables: Sequence[PassTable], memory: Memory, *, prefetch: bool = False)
     """
     for table in tables:
         table.check()
-    env = _CountingEnvironment()
+    env = CountingEnvironment()
     port = MemoryPort(env, memory)
     core = CorePlayer(env, port, tables, prefetch)
     env.run_while(lambda: not core.finished)
@@ -339,7 +370,7 @@ def play(tables: Sequence[PassTable], memory: Memory, *, prefetch: bool = False)
     )
 
 
-class _CountingEnvironment(simpy.Environment):
+class CountingEnvironment(simpy.Environment):
     """An environment that counts its events."""
 
     events = 0

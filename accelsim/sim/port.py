@@ -25,6 +25,21 @@ class Memory(Protocol):
         """The next completion (cycle, request id) at or before `limit`."""
 
 
+class Port(Protocol):
+    """Where a core's transfers go."""
+
+    def transfer(
+        self,
+        address: int,
+        n_bytes: int,
+        is_write: bool,
+        port: int = 0,
+        runs: tuple[int, ...] = (),
+        tag: tuple[int, int] = (0, 0),
+    ) -> simpy.Event:
+        """See `MemoryPort.transfer`."""
+
+
 # SimPy runs events of one instant by priority: everyone who acts (1), then what they asked for is
 # handed to the memory (2), then the memory's clock is moved on (3).
 _SUBMIT = 2
@@ -51,12 +66,19 @@ class MemoryPort:
         self._pumping = False
 
     def transfer(
-        self, address: int, n_bytes: int, is_write: bool, port: int = 0, runs: tuple[int, ...] = ()
+        self,
+        address: int,
+        n_bytes: int,
+        is_write: bool,
+        port: int = 0,
+        runs: tuple[int, ...] = (),
+        tag: tuple[int, int] = (0, 0),
     ) -> simpy.Event:
         """Ask for a transfer in this cycle; the event's value is the cycle of its completion.
 
-        `runs` (row_bytes, row_stride, rows, plane_stride, planes) says how its bytes lie; a model without
-        rows and banks cannot tell the difference, and takes the transfer as one run.
+        `tag` (layer, operand) is for ports that route by it. `runs` (row_bytes, row_stride, rows, plane_stride,
+        planes) says how its bytes lie; a model without rows and banks cannot tell the difference, and takes the
+        transfer as one run.
         """
         event = self.env.event()
         if not self._asked:

@@ -1,0 +1,470 @@
+"""Many cores on one network: who sends what to whom, and when a layer of a core may begin.
+
+Every core is a `CorePlayer`. Its transfers become messages between terminals:
+
+- What a core fetches comes from a *hub*, a terminal where memory is attached; with `dram`, the hub fetches it
+  from DRAM first. Cores that ask for the same tile (equal operand and address) in the same round share one
+  fetch and one multicast, which starts when all of them have room for it.
+- What a core stores goes to a hub, and with `dram` from there to DRAM; or it is a partial sum that goes to the
+  next core of a chain, which adds it to its own before it sends on. The last core of the chain has the result.
+- Handing something over between a core, a hub's memory and the network takes `bridge_cycles`.
+- A job (a layer of one input) begins on a core when all jobs that it needs are complete on all their cores.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from accelsim.base.errors import DeadlockError, SimulationBug
+from accelsim.sim.passes import FETCHED, PassTable, fold_passes
+from accelsim.sim.player import CorePlayer, CountingEnvironment, LayerTimes
+from accelsim.sim.port import FOREVER, Memory
+
+_SUBMIT = 2
+_ADVANCE = 3
+
+OFMAP = len(FETCHED)  # index of results among the operands of a tag; spilled sums come after it
+
+
+class Network(Protocol):
+    """What the simulator needs of a network model (see `accelsim.noc.model`)."""
+
+    def submit(self, now: int, message_id: int, src: Any, dst: Any, n_bytes: int, kind: Any = None) -> None:
+        """Hand over a message."""
+
+    def advance(self, limit: int) -> tuple[int, int] | None:
+        """The next completion (cycle, message id) at or before `limit`."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """How one operand of a core's layer travels.
+
+    Attributes
+    ----------
+    hubs : tuple of int
+        Terminals where it comes from or goes to; several share it, interleaved by address in `stripe_bytes`.
+    dram : bool
+        It comes from DRAM to the hub, or goes on to DRAM.
+    chain : int
+        Core (not terminal) to which partial results go instead, or -1.
+    scale : (int, int)
+        A message to the next core has bytes x scale[0] / scale[1]: sums are wider than results.
+    """
+
+    hubs: tuple[int, ...]
+    dram: bool
+    stripe_bytes: int = 4096
+    chain: int = -1
+    scale: tuple[int, int] = (1, 1)
+
+    def hub(self, address: int) -> int:
+        """The hub of an address."""
+        return self.hubs[address // self.stripe_bytes % len(self.hubs)]
+
+
+@dataclass
+class CoreWork:
+    """What one core does.
+
+    Attributes
+    ----------
+    terminal : int
+    tables : list of PassTable
+        In the order of execution.
+    jobs : list of int
+        For each table, the job that it is a part of.
+    routes : list of dict
+        For each table, operand index (of `FETCHED`, then ofmap, then spilled sums) -> Route.
+    """
+
+    terminal: int
+    tables: list[PassTable] = field(default_factory=list)
+    jobs: list[int] = field(default_factory=list)
+    routes: list[dict[int, Route]] = field(default_factory=list)
+
+
+@dataclass
+class Job:
+    """A layer of one input: `needs` lists jobs that must be complete before any core begins it."""
+
+    name: str
+    needs: tuple[int, ...] = ()
+
+
+@dataclass
+class ManyTimeline:
+    """What happened: for each job its start, end, and the record of the core that finished last.
+
+    `cores[job]` maps core -> LayerTimes; `busy[core]` are cycles in which the core computed.
+    """
+
+    start: list[int]
+    end: list[int]
+    cores: list[dict[int, LayerTimes]]
+    events: int
+    clock: int
+
+
+class _Models:
+    """Moves the clocks of memory and network together.
+
+    Whatever is asked for in cycle t is handed to its model in t + bridge, so a model may be moved on by
+    `bridge` cycles beyond the present without missing anything that the other will cause.
+    """
+
+    def __init__(self, env: simpy.Environment, memory: Memory, network: Network, bridge: int) -> None:
+        self.env, self.bridge = env, bridge
+        self.models: tuple[Any, Any] = (memory, network)
+        self._known = getattr(memory, "known_completion", None)
+        self._asked: dict[int, list[tuple[Any, ...]]] = {}
+        self._waiting: tuple[dict[int, simpy.Event], dict[int, simpy.Event]] = ({}, {})
+        self._next = [0, 0]
+        self._order = 0
+        self._pumping = False
+
+    def read_or_write(
+        self, address: int, n_bytes: int, is_write: bool, port: int, runs: tuple[int, ...]
+    ) -> simpy.Event:
+        """A transfer of the DRAM."""
+        return self._ask((0, is_write, port), (address, n_bytes, is_write, port, runs))
+
+    def send(self, source: int, targets: tuple[int, ...], n_bytes: int) -> simpy.Event:
+        """A message; to itself it takes no time."""
+        away = tuple(t for t in targets if t != source)
+        if not away:
+            event = self.env.event()
+            event.succeed(int(self.env.now))
+            return event
+        return self._ask((1, source, away), (source, away[0] if len(away) == 1 else away, n_bytes))
+
+    def _ask(self, key: tuple[Any, ...], what: tuple[Any, ...]) -> simpy.Event:
+        event = self.env.event()
+        due = int(self.env.now) + self.bridge
+        if due not in self._asked:
+            self._asked[due] = []
+            self._at(_SUBMIT, self._submit, self.bridge)
+        self._asked[due].append((key, self._order, what, event))
+        self._order += 1
+        return event
+
+    def _at(self, priority: int, action: Callable[[simpy.Event], None], delay: int) -> None:
+        event = self.env.event()
+        event._ok, event._value = True, None
+        assert event.callbacks is not None
+        event.callbacks.append(action)
+        self.env.schedule(event, priority, delay)  # type: ignore[arg-type]
+
+    def _complete(self, event: simpy.Event, cycle: int) -> None:
+        event._ok, event._value = True, cycle
+        self.env.schedule(event, delay=cycle - int(self.env.now))
+
+    def _submit(self, _: simpy.Event) -> None:
+        now = int(self.env.now)
+        for key, _order, what, event in sorted(self._asked.pop(now), key=lambda a: a[:2]):
+            kind = key[0]
+            request = self._next[kind]
+            self._next[kind] += 1
+            if kind == 1:
+                self.models[1].submit(now, request, *what)
+            else:
+                address, n_bytes, is_write, port, runs = what
+                if runs and self._known is None:
+                    self.models[0].submit_runs(now, request, (address, *runs), is_write, port)
+                else:
+                    self.models[0].submit(now, request, address, n_bytes, is_write, port)
+                if self._known is not None:
+                    self._complete(event, self._known())
+                    continue
+            self._waiting[kind][request] = event
+        if not self._pumping and any(self._waiting):
+            self._pumping = True
+            self._at(_ADVANCE, self._advance, 0)
+
+    def _advance(self, _: simpy.Event) -> None:
+        now, peek = int(self.env.now), self.env.peek()
+        busy = [kind for kind in (0, 1) if self._waiting[kind]]
+        limit = FOREVER if peek == float("inf") else int(peek)
+        if len(busy) == 2:
+            limit = min(limit, now + self.bridge)
+        for kind in busy:
+            waiting, model = self._waiting[kind], self.models[kind]
+            own = limit
+            done = model.advance(own)
+            while done is not None:
+                cycle, request = done
+                self._complete(waiting.pop(request), cycle)
+                # what this completion causes may reach the model `bridge` later
+                own = min(own, cycle + self.bridge)
+                done = model.advance(own)
+            limit = own
+        if limit == FOREVER:
+            raise SimulationBug(f"{sum(map(len, self._waiting))} transfers or messages will never be complete")
+        self._pumping = any(self._waiting)
+        if self._pumping:
+            self._at(_ADVANCE, self._advance, max(0, min(limit, int(self.env.peek())) - now))
+
+
+class _Exchange:
+    """Finds for every transfer of a core its messages; see the module's text."""
+
+    def __init__(self, models: _Models, cores: Sequence[CoreWork]) -> None:
+        self.models, self.cores = models, cores
+        self._members: dict[tuple[int, ...], list[int]] = {}
+        self._round: list[Counter[tuple[int, ...]]] = [Counter() for _ in cores]
+        self._asked: dict[tuple[int, ...], list[tuple[int, simpy.Event]]] = {}
+        self._chained: dict[tuple[int, ...], list[int]] = {}
+        self._stores: Counter[tuple[int, int]] = Counter()
+        # (core, table, ordinal) -> sums that have arrived there, and the store that waits for them
+        self._arrived: Counter[tuple[int, int, int]] = Counter()
+        self._held: dict[tuple[int, int, int], Callable[[], None]] = {}
+        self._expected: Counter[tuple[int, int]] = Counter()
+        self._table_of = [{job: index for index, job in enumerate(work.jobs)} for work in cores]
+        self._count()
+
+    def _count(self) -> None:
+        """Who asks for which tile in which round."""
+        for core, work in enumerate(self.cores):
+            for index, table in enumerate(work.tables):
+                rows = fold_passes(table)
+                for which, operand in enumerate(FETCHED):
+                    n_bytes = rows[f"{operand}_{'in_' if operand == 'psum' else ''}bytes"]
+                    seen: Counter[int] = Counter()
+                    for address in rows[f"{operand}_address"][n_bytes > 0].tolist():
+                        key = (work.jobs[index], which, address, seen[address], core if which == 2 else -1)
+                        seen[address] += 1
+                        self._members.setdefault(key, []).append(core)
+                chain = work.routes[index][OFMAP].chain if OFMAP in work.routes[index] else -1
+                if chain >= 0:
+                    self._expected[chain, self._table_of[chain][work.jobs[index]]] += 1
+
+    def fetch(
+        self, core: int, table: int, which: int, address: int, n_bytes: int, runs: tuple[int, ...]
+    ) -> simpy.Event:
+        """A tile for a core; complete when its last byte is there."""
+        work = self.cores[core]
+        job = work.jobs[table]
+        private = core if which == 2 else -1
+        round_key = (job, which, address)
+        key = (job, which, address, self._round[core][round_key], private)
+        self._round[core][round_key] += 1
+        event = self.models.env.event()
+        waiting = self._asked.setdefault(key, [])
+        waiting.append((core, event))
+        if len(waiting) == len(self._members[key]):
+            self._start(key, work.routes[table][which], address, n_bytes, runs)
+        return event
+
+    def _start(self, key: tuple[int, ...], route: Route, address: int, n_bytes: int, runs: tuple[int, ...]) -> None:
+        waiting = sorted(self._asked.pop(key), key=lambda item: item[0])
+        targets = tuple(dict.fromkeys(self.cores[core].terminal for core, _ in waiting))
+        hub = route.hub(address)
+
+        def arrived(event: simpy.Event) -> None:
+            for _, waiter in waiting:
+                waiter.succeed(event.value)
+
+        def fetched(_: simpy.Event) -> None:
+            _then(self.models.send(hub, targets, n_bytes), arrived)
+
+        if route.dram:
+            _then(self.models.read_or_write(address, n_bytes, False, hub, runs), fetched)
+        else:
+            _then(self.models.send(hub, targets, n_bytes), arrived)
+
+    def store(
+        self, core: int, table: int, which: int, address: int, n_bytes: int, runs: tuple[int, ...]
+    ) -> simpy.Event:
+        """Results or sums of a core; complete when the core may forget them."""
+        work = self.cores[core]
+        route = work.routes[table][which]
+        event = self.models.env.event()
+        if which != OFMAP:
+            self._to_hub(work.terminal, route, address, n_bytes, runs, event)
+            return event
+        ordinal = self._stores[core, table]
+        self._stores[core, table] += 1
+        slot = (core, table, ordinal)
+
+        def go() -> None:
+            if route.chain < 0:
+                self._to_hub(work.terminal, route, address, n_bytes, runs, event)
+                return
+            other = self.cores[route.chain]
+            there = (route.chain, self._table_of[route.chain][work.jobs[table]], ordinal)
+            wide = -(-n_bytes * route.scale[0] // route.scale[1])
+
+            def arrived(message: simpy.Event) -> None:
+                event.succeed(message.value)
+                self._arrived[there] += 1
+                self._try(there)
+
+            _then(self.models.send(work.terminal, (other.terminal,), wide), arrived)
+
+        self._held[slot] = go
+        self._try(slot)
+        return event
+
+    def _try(self, slot: tuple[int, int, int]) -> None:
+        """Let a store go when the sums that it adds have all come."""
+        if slot in self._held and self._arrived[slot] == self._expected[slot[:2]]:
+            self._held.pop(slot)()
+
+    def _to_hub(
+        self, terminal: int, route: Route, address: int, n_bytes: int, runs: tuple[int, ...], event: simpy.Event
+    ) -> None:
+        hub = route.hub(address)
+
+        def arrived(message: simpy.Event) -> None:
+            if route.dram:
+                _then(
+                    self.models.read_or_write(address, n_bytes, True, hub, runs), lambda done: event.succeed(done.value)
+                )
+            else:
+                event.succeed(message.value)
+
+        _then(self.models.send(terminal, (hub,), n_bytes), arrived)
+
+
+def _then(event: simpy.Event, action: Callable[[simpy.Event], Any]) -> None:
+    assert event.callbacks is not None
+    event.callbacks.append(action)
+
+
+class _CorePort:
+    """A core's port: its transfers go through the exchange."""
+
+    def __init__(self, exchange: _Exchange, core: int) -> None:
+        self.exchange, self.core = exchange, core
+
+    def transfer(
+        self,
+        address: int,
+        n_bytes: int,
+        is_write: bool,
+        port: int = 0,
+        runs: tuple[int, ...] = (),
+        tag: tuple[int, int] = (0, 0),
+    ) -> simpy.Event:
+        """See `Port.transfer`."""
+        move = self.exchange.store if is_write else self.exchange.fetch
+        return move(self.core, tag[0], tag[1], address, n_bytes, runs)
+
+
+class _Jobs:
+    """Which jobs are complete, and who waits for them."""
+
+    def __init__(self, env: simpy.Environment, jobs: Sequence[Job], cores: Sequence[CoreWork]) -> None:
+        self.env, self.jobs = env, jobs
+        self._left = Counter(job for work in cores for job in work.jobs)
+        self._complete = [env.event() for _ in jobs]
+        self.open = len(jobs)
+        self.start = [-1] * len(jobs)
+        self.end = [0] * len(jobs)
+        for index in range(len(jobs)):
+            if not self._left[index]:
+                raise SimulationBug(f"no core does job {jobs[index].name}")
+
+    def opens(self, job: int) -> simpy.Event | None:
+        """The event after which the job may begin, or None."""
+        pending = [self._complete[n] for n in self.jobs[job].needs if not self._complete[n].triggered]
+        return simpy.AllOf(self.env, pending) if pending else None
+
+    def leaves(self, job: int) -> None:
+        """One core more is done with it."""
+        self._left[job] -= 1
+        if not self._left[job]:
+            self.end[job] = int(self.env.now)
+            self.open -= 1
+            self._complete[job].succeed()
+
+
+@dataclass
+class _CoreGate:
+    jobs: _Jobs
+    work: CoreWork
+
+    def opens(self, layer: int) -> simpy.Event | None:
+        return self.jobs.opens(self.work.jobs[layer])
+
+    def leaves(self, layer: int) -> None:
+        self.jobs.leaves(self.work.jobs[layer])
+
+
+def play_cores(
+    cores: Sequence[CoreWork],
+    jobs: Sequence[Job],
+    memory: Memory,
+    network: Network,
+    *,
+    bridge_cycles: int = 1,
+    prefetch: bool = False,
+) -> ManyTimeline:
+    """Run all cores to their end.
+
+    Parameters
+    ----------
+    cores : sequence of CoreWork
+    jobs : sequence of Job
+    memory, network
+        Fresh models; their own statistics hold what they did afterwards.
+    bridge_cycles : int
+        At least 1.
+    prefetch : bool
+        Filters of a core's next table may be fetched early where its table allows it.
+
+    Raises
+    ------
+    DeadlockError
+        If nothing can happen any more before all cores are done; says who waits for what.
+    """
+    if bridge_cycles < 1:
+        raise SimulationBug(f"bridge_cycles must be >= 1, got {bridge_cycles}")
+    for work in cores:
+        for table in work.tables:
+            table.check()
+    env = CountingEnvironment()
+    models = _Models(env, memory, network, bridge_cycles)
+    exchange = _Exchange(models, cores)
+    ledger = _Jobs(env, jobs, cores)
+    players = []
+    for core, work in enumerate(cores):
+        foreign = frozenset(
+            (index, which)
+            for index, routes in enumerate(work.routes)
+            for which, route in routes.items()
+            if not route.dram
+        )
+        gate = _CoreGate(ledger, work)
+        players.append(CorePlayer(env, _CorePort(exchange, core), work.tables, prefetch, gate, foreign))
+    env.run_while(lambda: ledger.open)
+    waiting = ((core, player.blocked()) for core, player in enumerate(players) if not player.finished)
+    stuck = [f"core {core}: {why or 'nothing is left to do'}" for core, why in waiting]
+    if stuck:
+        raise DeadlockError(f"at cycle {env.now}: {'; '.join(stuck[:4])}")
+    records: list[dict[int, LayerTimes]] = [{} for _ in jobs]
+    for core, (work, player) in enumerate(zip(cores, players, strict=True)):
+        for job, times in zip(work.jobs, player.log.layers, strict=True):
+            records[job][core] = times
+    start = [min(t.start for t in record.values()) for record in records]
+    return ManyTimeline(start, ledger.end, records, env.events, max(ledger.end, default=0))
+
+
+def busiest(record: dict[int, LayerTimes]) -> int:
+    """The core that finished last; of several, the first."""
+    return min(record, key=lambda core: (-record[core].end, core))
+
+
+def utilisation(record: dict[int, LayerTimes], cores: int, cycles: int) -> NDArray[np.float64]:
+    """Share of the job's cycles in which each core computed, shape (cores,)."""
+    out = np.zeros(cores)
+    for core, times in record.items():
+        out[core] = times.cycles_by_cause["compute"] / max(1, cycles)
+    return out
