@@ -280,11 +280,22 @@ def load_arch(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> 
     ConfigError
         Before anything else happens, for anything that is wrong in the file or the overrides.
     """
-    path = find(str(name), "arch_configs", "architecture")
-    document = _read(path, shipped=path.name if str(name) == path.stem else str(path))
+    document, path = read_arch(name)
     for override in overrides:
         apply_override(document, override)
     return Architecture(document, path)
+
+
+def read_arch(name: str | Path) -> tuple[Document, Path]:
+    """The file of an architecture with what it extends, not yet checked: for those who make many of one.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or it cannot be read.
+    """
+    path = find(str(name), "arch_configs", "architecture")
+    return _read(path, shipped=path.name if str(name) == path.stem else str(path)), path
 
 
 def list_archs() -> list[str]:
@@ -349,8 +360,18 @@ def apply_override(document: Document, override: str) -> None:
     where = f"--set {override}"
     if not separator or not key.strip():
         raise ConfigError("must be key=value, for example engine.rows=64", where)
-    value = parse_yaml(text, where).data if text.strip() else ""
-    parts = key.strip().replace("[", ".").replace("]", "").split(".")
+    set_key(document, key.strip(), parse_yaml(text, where).data if text.strip() else "", where)
+
+
+def set_key(document: Document, key: str, value: Any, where: str) -> None:
+    """Set `a.b[0].c` or `buffers.NAME.slots` to plain data; `where` is what messages about it will name.
+
+    Raises
+    ------
+    ConfigError
+        If a key on the way does not exist.
+    """
+    parts = key.replace("[", ".").replace("]", "").split(".")
     target: Any = document.data
     path: KeyPath = ()
     for part in parts[:-1]:
