@@ -19,12 +19,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from accelsim.memory.dram import Dram
 from accelsim.memory.dram_spec import DramConfig, resolve
 from accelsim.memory.dram_state import DramParameters
+
+if TYPE_CHECKING:
+    from validation_rows import Row
 
 KIB, MIB, LINE = 1 << 10, 1 << 20, 64
 SPAN = 256 * MIB
@@ -225,6 +229,37 @@ def table(cases: list[Case]) -> list[str]:
             f"{100 * c.row_error:7.3f} {c.theirs['read_latency']:8.2f} {c.ours['read_latency']:8.2f}"
         )
     return lines
+
+
+def rows(quick: bool = False) -> list[Row]:
+    """Rows of the validation page: cycles, row hits, misses and conflicts (as shares of all bursts), read latency.
+
+    `quick` takes every eighth row.
+    """
+    from validation_rows import Row, references
+
+    if not (references() / "dram" / "dram_results.csv").is_file():
+        return []
+    found = []
+    for case in compare(reference_rows(references())[:: 8 if quick else 1]):
+        design = f"{case.device}, {case.simulator}, {SCHEDULERS[case.scheduler]}"
+        workload = f"{case.trace}, {MAPS[case.mapping]}, refresh {'on' if case.refresh else 'off'}"
+        source = f"{case.simulator}, run with the same timings"
+        for quantity, unit, aim, scale in (
+            ("cycles", "", 3.0, None),
+            ("row_hits", "", 1.0, case.ours["bursts"]),
+            ("row_misses", "", 1.0, case.ours["bursts"]),
+            ("row_conflicts", "", 1.0, case.ours["bursts"]),
+            ("read_latency", "clocks", None, None),
+        ):
+            ours, theirs = case.ours[quantity], case.theirs[quantity]
+            if case.theirs["row_misses"] < 0 and quantity in ("row_misses", "row_conflicts"):
+                continue  # precharges that DRAMsim3 counts twice make its misses negative
+            if theirs != theirs or quantity == "read_latency" and not theirs:
+                continue  # a trace of writes has no read latency
+            name = quantity.replace("_", " ")
+            found.append(Row(design, workload, name, unit, ours, theirs, source, aim, scale=scale))
+    return found
 
 
 def main() -> int:

@@ -18,13 +18,16 @@ import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from accelsim.noc.booksim import BookSim, Curve, replay
 from accelsim.noc.mesh import grid_graph
 from accelsim.noc.router import RouterSpec
+
+if TYPE_CHECKING:
+    from validation_rows import Row
 
 SIDE = 8
 
@@ -174,6 +177,33 @@ SIX_DIGITS = 1e-5
 def same(p: Point) -> bool:
     """All figures equal, as far as the reference prints them."""
     return all((p.error(column) or 0.0) <= SIX_DIGITS for column in p.theirs)
+
+
+def rows(quick: bool = False) -> list[Row]:
+    """Rows of the validation page; `quick` takes every tenth point of the curves."""
+    from validation_rows import Row
+
+    mesh = f"{SIDE} x {SIDE} mesh"
+    found = []
+    for law in laws():
+        source = "BookSim 2's pipeline, as a rule"
+        quantity = f"targets reached after {law.rule} cycles"
+        found.append(Row(f"{mesh}, unloaded", law.name, quantity, "", law.exact, law.cases, source, 0.0))
+    path = references() / "noc" / "booksim2_packet_logs.csv"
+    for log in logs(path) if path.exists() else ():
+        quantity = "packets with equal cycles, head and tail, in and out"
+        found.append(Row(f"{mesh}, packet logs", log.name, quantity, "", log.exact, log.packets, "BookSim 2", 0.0))
+    path = references() / "noc" / "booksim2_mesh8x8_curves.csv"
+    for p in curves(path, 10 if quick else 1) if path.exists() else ():
+        traffic, _, rest = p.name.partition(", ")
+        for column, quantity, unit in (
+            ("pkt_lat_avg", "packet latency", "cycles"),
+            ("acc_flit_rate", "accepted", "flits/node/cycle"),
+        ):
+            ours, theirs = p.ours[column], p.theirs[column]
+            if ours is not None and theirs is not None:
+                found.append(Row(f"{mesh}, {traffic}", rest, quantity, unit, ours, theirs, "BookSim 2", 3.0))
+    return found
 
 
 def main() -> None:

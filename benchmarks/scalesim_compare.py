@@ -14,8 +14,12 @@ import csv
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from timing import command_cost, median_cpu_s, table
+
+if TYPE_CHECKING:
+    from validation_rows import Row
 
 # (name, ifmap h, w, filter h, w, channels, filters, stride): AlexNet conv5 with its padding baked in,
 # and a ResNet-50 layer small enough for SCALE-Sim to finish in about ten seconds
@@ -105,6 +109,29 @@ def ours(folder: Path, name: str, dataflow: str) -> tuple[int, float]:
     if dataflow == "os":
         cycles -= SIZE - 1  # the last fold's results leave row by row; SCALE-Sim does not count that
     return cycles, median_cpu_s(work, 5)
+
+
+def rows(quick: bool = False) -> list[Row]:
+    """Rows of the validation page: compute cycles of every layer that SCALE-Sim was run on; `quick`: one in eight."""
+    from validation_rows import Row, references
+
+    from accelsim.dataflow.base import DATAFLOWS, Array
+
+    path = references() / "scalesim" / "scalesim_layers.csv"
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8") as file:
+        table = [row for row in csv.DictReader(file) if row["compute_cycles"]][:: 8 if quick else 1]
+    found = []
+    for row in table:
+        array = Array(int(row["array_rows"]), int(row["array_cols"]), "serial", "full")
+        timing = DATAFLOWS.lookup(row["dataflow"]).timing(array, *(int(row[x]) for x in "MNK"))
+        design = f"{array.rows} x {array.cols}, {row['dataflow']}"
+        workload = f"{Path(row['topology_file']).stem} {row['layer']}, {row['M']} x {row['N']} x {row['K']}"
+        note = "SCALE-Sim gives the index of the last cycle: one less than the cycles"
+        ours, theirs = int(timing.load + timing.stream) - 1, int(row["compute_cycles"])
+        found.append(Row(design, workload, "compute cycles - 1", "", ours, theirs, "SCALE-Sim 3.0.0", 0.0, note))
+    return found
 
 
 def main() -> None:

@@ -24,6 +24,8 @@ class Row:
         Largest error that this comparison must keep; None: it is only reported.
     note : str
         Why the error remains, and which parameters are assumed.
+    scale : float or None
+        What the error is a share of, where that is not `theirs`: a count of row hits, say, is judged by all bursts.
     """
 
     design: str
@@ -35,11 +37,18 @@ class Row:
     source: str
     aim_pct: float | None = None
     note: str = ""
+    scale: float | None = None
 
     @property
     def error_pct(self) -> float:
         """Signed error of ours, percent."""
-        return 100.0 * (self.ours - self.theirs) / abs(self.theirs) if self.theirs else 100.0 * (self.ours != 0)
+        of = abs(self.theirs) if self.scale is None else self.scale
+        return 100.0 * (self.ours - self.theirs) / of if of else 100.0 * (self.ours != 0)
+
+    @property
+    def equal(self) -> bool:
+        """No difference, as far as the six digits go that published decimals have at most."""
+        return abs(self.error_pct) <= (0 if float(self.theirs).is_integer() else 1e-3)
 
     @property
     def kept(self) -> bool | None:
@@ -72,8 +81,13 @@ def markdown(rows: Iterable[Row]) -> str:
             row.source,
             row.note,
         )
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(map(escaped, cells)) + " |")
     return "\n".join(lines)
+
+
+def escaped(cell: str) -> str:
+    """A bar inside a cell would end it."""
+    return cell.replace("|", "\\|")
 
 
 def figure(value: float) -> str:
