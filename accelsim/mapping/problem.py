@@ -127,6 +127,12 @@ class Problem:
         (ifmap, filter, psum): the operand may stay resident for the whole layer.
     step_rows : int
         Not 0: a recurrence. The images are time steps of this many rows; they run one after another.
+    group_unit : int
+        Least sensible number of groups in a tile: lanes that work on different groups.
+    whole_taps : bool
+        A tile has all taps of the window.
+    powers : bool
+        Extents are powers of two (or whole), the pixels of a tile are square, and all taps are in it.
     """
 
     loops: Loops
@@ -136,6 +142,9 @@ class Problem:
     unit: tuple[int, int, int] = (1, 1, 1)
     keep: tuple[bool, bool, bool] = (True, True, True)
     step_rows: int = 0
+    group_unit: int = 1
+    whole_taps: bool = False
+    powers: bool = False
 
 
 @dataclass(frozen=True)
@@ -211,3 +220,15 @@ def m_steps(loops: Loops, unit: int, fine: bool = False) -> NDArray[np.int64]:
         found.add((int(images), loops.p, loops.q))
     kept = sorted((t for t in found if t[0] * t[1] * t[2] >= least), key=lambda t: (t[0] * t[1] * t[2], t))
     return np.array(kept, np.int64)
+
+
+def power_steps(extent: int) -> NDArray[np.int64]:
+    """Powers of two below `extent`, and the whole."""
+    return np.array([*(2**i for i in range((extent - 1).bit_length())), extent], np.int64)
+
+
+def square_steps(loops: Loops) -> NDArray[np.int64]:
+    """Candidate (images, rows, cols) tiles: powers of two, as high as wide where the output allows it."""
+    sides = power_steps(max(loops.p, loops.q))
+    found = {(int(i), min(int(x), loops.p), min(int(x), loops.q)) for i in power_steps(loops.images) for x in sides}
+    return np.array(sorted(found), np.int64)

@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 from accelsim.base.errors import ConfigError
 from accelsim.base.kernels import kernel
 from accelsim.base.units import human_bytes
-from accelsim.mapping.problem import OPERANDS, TILE_EXTENTS, Loops, Mapping, Problem, m_steps, steps, tap_steps
+from accelsim.mapping.problem import (
+    OPERANDS,
+    TILE_EXTENTS,
+    Loops,
+    Mapping,
+    Problem,
+    m_steps,
+    power_steps,
+    square_steps,
+    steps,
+    tap_steps,
+)
 from accelsim.mapping.spans import axis_sums
 
 ORDERS = tuple("".join(p) for p in permutations("mnk"))
@@ -155,7 +166,12 @@ def _kernel_arguments(problem: Problem, fine: bool = False) -> tuple[NDArray[np.
     # a tile of all taps needs fewer channels to fill the array
     units = {unit_k, max(1, unit_k // loops.window)}
     c_list = np.array(sorted({int(c) for unit in units for c in steps(loops.channels, unit, fine)}), np.int64)
-    t_list, g_list = tap_steps(loops), steps(loops.groups, 1)
+    t_list, g_list = tap_steps(loops), steps(loops.groups, problem.group_unit)
+    if problem.powers:
+        m_list = m_list if problem.step_rows else square_steps(loops)
+        n_list, c_list = power_steps(loops.outputs), power_steps(loops.channels)
+    if problem.powers or problem.whole_taps:
+        t_list = t_list[:1]
     rooms = np.array(
         [[r.free_bytes, r.slots, *(int(o in r.holds) for o in OPERANDS), r.row_bytes] for r in problem.rooms],
         np.int64,
