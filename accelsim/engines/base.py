@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from accelsim.base.errors import ConfigError
 from accelsim.base.registry import Registry
 from accelsim.base.spec import Spec
+from accelsim.base.units import ceil_div
 from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.mapping.problem import OPERANDS, Loops, Mapping, Problem, Room
@@ -148,6 +149,10 @@ class Engine:
             If the layer cannot run here: says what does not fit.
         """
         raise NotImplementedError
+
+    def estimate(self, task: Task) -> int:
+        """About how many cycles the array is busy with a layer, to compare partitions; at peak, unless overridden."""
+        return ceil_div(task.layer.macs, self.peak_macs_per_cycle(task.bits))
 
     def peak_macs_per_cycle(self, bits: dict[str, int]) -> int:
         """Multiply-accumulates per cycle if nothing is in the way."""

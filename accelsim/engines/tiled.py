@@ -26,7 +26,7 @@ from accelsim.engines.base import Engine, Task
 from accelsim.engines.density import effectual_macs, effectual_products, held
 from accelsim.engines.part import Part
 from accelsim.engines.tiling import buffer_counts, choose, passes_from_tiles
-from accelsim.mapping.problem import OPERANDS, Mapping, Problem
+from accelsim.mapping.problem import OPERANDS, Loops, Mapping, Problem
 from accelsim.mapping.tiles import walk
 from accelsim.sim.passes import PATTERN, PassArray, PassTable
 from accelsim.workload.shapes import ConvShape, GemmShape, RecurrentShape
@@ -105,6 +105,16 @@ class TiledEngine(Engine):
     def compress(self, part: Part, tiles: Tiles) -> tuple[str, ...]:
         """Overwrite `filter_bytes`, `ifmap_bytes` or `ofmap_bytes` of operands that travel compressed; name them."""
         return ()
+
+    def estimate(self, task: Task) -> int:
+        """See `Engine.estimate`: the interval of one tile as large as the layer."""
+        work = task.layer.work
+        if not isinstance(work, ConvShape | GemmShape):
+            return super().estimate(task)
+        loops = Loops.of(work)
+        sizes = (loops.images * loops.p * loops.q, loops.outputs, loops.channels * loops.window)
+        m, n, k = (np.array([size], np.int64) for size in sizes)
+        return int(np.asarray(self.interval(Part(task, work), m, n, k)).ravel()[0]) * loops.groups
 
     def info(self, part: Part, tiles: Tiles, times: TileTimes) -> dict[str, Any]:
         """What reports should say of the layer beside the mapping."""
@@ -186,6 +196,7 @@ class TiledEngine(Engine):
                 "psum_tile_bytes": _psum_bytes(task, tiles, mapping),
                 **self.info(part, tiles, times),
             },
+            mapping=mapping,
             array_reads=reads,
             array_writes=writes,
         )

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from accelsim.base.errors import DeadlockError, SimulationBug
 from accelsim.sim.passes import FETCHED, PassTable, fold_passes
-from accelsim.sim.player import CorePlayer, CountingEnvironment, LayerTimes
+from accelsim.sim.player import PASS_TIMES_DTYPE, CorePlayer, CountingEnvironment, LayerTimes
 from accelsim.sim.port import FOREVER, Memory
 
 _SUBMIT = 2
@@ -93,22 +93,44 @@ class CoreWork:
 
 @dataclass
 class Job:
-    """A layer of one input: `needs` lists jobs that must be complete before any core begins it."""
+    """A layer of one input.
+
+    Attributes
+    ----------
+    name : str
+    needs : tuple of int
+        Jobs that must be complete before any core begins it.
+    phase : int
+        Where all cores advance together: the phase in which it runs; -1: they do not.
+    """
 
     name: str
     needs: tuple[int, ...] = ()
+    phase: int = -1
 
 
 @dataclass
 class ManyTimeline:
-    """What happened: for each job its start, end, and the record of the core that finished last.
+    """What happened.
 
-    `cores[job]` maps core -> LayerTimes; `busy[core]` are cycles in which the core computed.
+    Attributes
+    ----------
+    start, end : list of int
+        For each job.
+    cores : list of dict
+        For each job, core -> LayerTimes.
+    dram : list of (job, operand, address, bytes)
+        What went over the chip's border; operands as in a tag.
+    passes : array of PASS_TIMES_DTYPE
+        Of all cores, `layer` being the job; in the order of start.
+    events, clock : int
     """
 
     start: list[int]
     end: list[int]
     cores: list[dict[int, LayerTimes]]
+    dram: list[tuple[int, int, int, int]]
+    passes: NDArray[Any]
     events: int
     clock: int
 
@@ -226,6 +248,7 @@ class _Exchange:
         self._arrived: Counter[tuple[int, int, int]] = Counter()
         self._held: dict[tuple[int, int, int], Callable[[], None]] = {}
         self._expected: Counter[tuple[int, int]] = Counter()
+        self.dram: list[tuple[int, int, int, int]] = []
         self._table_of = [{job: index for index, job in enumerate(work.jobs)} for work in cores]
         self._count()
 
@@ -275,6 +298,7 @@ class _Exchange:
             _then(self.models.send(hub, targets, n_bytes), arrived)
 
         if route.dram:
+            self.dram.append((key[0], key[1], address, n_bytes))
             _then(self.models.read_or_write(address, n_bytes, False, hub, runs), fetched)
         else:
             _then(self.models.send(hub, targets, n_bytes), arrived)
@@ -287,7 +311,7 @@ class _Exchange:
         route = work.routes[table][which]
         event = self.models.env.event()
         if which != OFMAP:
-            self._to_hub(work.terminal, route, address, n_bytes, runs, event)
+            self._to_hub(work, table, which, address, n_bytes, runs, event)
             return event
         ordinal = self._stores[core, table]
         self._stores[core, table] += 1
@@ -295,7 +319,7 @@ class _Exchange:
 
         def go() -> None:
             if route.chain < 0:
-                self._to_hub(work.terminal, route, address, n_bytes, runs, event)
+                self._to_hub(work, table, which, address, n_bytes, runs, event)
                 return
             other = self.cores[route.chain]
             there = (route.chain, self._table_of[route.chain][work.jobs[table]], ordinal)
@@ -318,19 +342,27 @@ class _Exchange:
             self._held.pop(slot)()
 
     def _to_hub(
-        self, terminal: int, route: Route, address: int, n_bytes: int, runs: tuple[int, ...], event: simpy.Event
+        self,
+        work: CoreWork,
+        table: int,
+        which: int,
+        address: int,
+        n_bytes: int,
+        runs: tuple[int, ...],
+        event: simpy.Event,
     ) -> None:
+        route = work.routes[table][which]
         hub = route.hub(address)
 
         def arrived(message: simpy.Event) -> None:
-            if route.dram:
-                _then(
-                    self.models.read_or_write(address, n_bytes, True, hub, runs), lambda done: event.succeed(done.value)
-                )
-            else:
+            if not route.dram:
                 event.succeed(message.value)
+                return
+            self.dram.append((work.jobs[table], which, address, n_bytes))
+            written = self.models.read_or_write(address, n_bytes, True, hub, runs)
+            _then(written, lambda done: event.succeed(done.value))
 
-        _then(self.models.send(terminal, (hub,), n_bytes), arrived)
+        _then(self.models.send(work.terminal, (hub,), n_bytes), arrived)
 
 
 def _then(event: simpy.Event, action: Callable[[simpy.Event], Any]) -> None:
@@ -361,12 +393,23 @@ class _CorePort:
 class _Jobs:
     """Which jobs are complete, and who waits for them."""
 
-    def __init__(self, env: simpy.Environment, jobs: Sequence[Job], cores: Sequence[CoreWork]) -> None:
-        self.env, self.jobs = env, jobs
+    def __init__(
+        self,
+        env: simpy.Environment,
+        jobs: Sequence[Job],
+        cores: Sequence[CoreWork],
+        phase_cycles: int,
+        watch: Callable[[int], None] | None,
+    ) -> None:
+        self.env, self.jobs, self.phase_cycles, self.watch = env, jobs, phase_cycles, watch
         self._left = Counter(job for work in cores for job in work.jobs)
         self._complete = [env.event() for _ in jobs]
+        self._in_phase = Counter(job.phase for job in jobs if job.phase >= 0)
+        self._phase_begins: dict[int, simpy.Event] = {phase: env.event() for phase in self._in_phase}
+        if 0 in self._phase_begins:
+            self._phase_begins[0].succeed()
+        self._phase_began = 0
         self.open = len(jobs)
-        self.start = [-1] * len(jobs)
         self.end = [0] * len(jobs)
         for index in range(len(jobs)):
             if not self._left[index]:
@@ -374,16 +417,33 @@ class _Jobs:
 
     def opens(self, job: int) -> simpy.Event | None:
         """The event after which the job may begin, or None."""
-        pending = [self._complete[n] for n in self.jobs[job].needs if not self._complete[n].triggered]
+        pending = [self._complete[n] for n in self.jobs[job].needs if not self._complete[n].processed]
+        phase = self.jobs[job].phase
+        if phase >= 0 and not self._phase_begins[phase].processed:
+            pending.append(self._phase_begins[phase])
         return simpy.AllOf(self.env, pending) if pending else None
 
     def leaves(self, job: int) -> None:
         """One core more is done with it."""
         self._left[job] -= 1
-        if not self._left[job]:
-            self.end[job] = int(self.env.now)
-            self.open -= 1
-            self._complete[job].succeed()
+        if self._left[job]:
+            return
+        now = int(self.env.now)
+        self.end[job] = now
+        self.open -= 1
+        self._complete[job].succeed()
+        if self.watch is not None:
+            self.watch(job)
+        phase = self.jobs[job].phase
+        if phase < 0:
+            return
+        self._in_phase[phase] -= 1
+        if not self._in_phase[phase] and phase + 1 in self._phase_begins:
+            begin = max(now, self._phase_began + self.phase_cycles)
+            self._phase_began = begin
+            event = self._phase_begins[phase + 1]
+            event._ok, event._value = True, None
+            self.env.schedule(event, delay=begin - now)
 
 
 @dataclass
@@ -406,6 +466,8 @@ def play_cores(
     *,
     bridge_cycles: int = 1,
     prefetch: bool = False,
+    phase_cycles: int = 0,
+    watch: Callable[[int], None] | None = None,
 ) -> ManyTimeline:
     """Run all cores to their end.
 
@@ -419,6 +481,10 @@ def play_cores(
         At least 1.
     prefetch : bool
         Filters of a core's next table may be fetched early where its table allows it.
+    phase_cycles : int
+        Least length of a phase, where jobs have phases. Those are numbered from 0 on without a gap.
+    watch : callable, optional
+        Called with every job as it completes.
 
     Raises
     ------
@@ -433,7 +499,7 @@ def play_cores(
     env = CountingEnvironment()
     models = _Models(env, memory, network, bridge_cycles)
     exchange = _Exchange(models, cores)
-    ledger = _Jobs(env, jobs, cores)
+    ledger = _Jobs(env, jobs, cores, phase_cycles, watch)
     players = []
     for core, work in enumerate(cores):
         foreign = frozenset(
@@ -450,11 +516,14 @@ def play_cores(
     if stuck:
         raise DeadlockError(f"at cycle {env.now}: {'; '.join(stuck[:4])}")
     records: list[dict[int, LayerTimes]] = [{} for _ in jobs]
+    passes = []
     for core, (work, player) in enumerate(zip(cores, players, strict=True)):
         for job, times in zip(work.jobs, player.log.layers, strict=True):
             records[job][core] = times
+        passes += [(work.jobs[layer], *rest) for layer, *rest in player.log.passes]
     start = [min(t.start for t in record.values()) for record in records]
-    return ManyTimeline(start, ledger.end, records, env.events, max(ledger.end, default=0))
+    log = np.array(sorted(passes), PASS_TIMES_DTYPE)
+    return ManyTimeline(start, ledger.end, records, exchange.dram, log, env.events, max(ledger.end, default=0))
 
 
 def busiest(record: dict[int, LayerTimes]) -> int:

@@ -87,6 +87,8 @@ class PassTable:
         Of the engine, at this layer's precision.
     info : dict
         For reports: mapping, utilization, and whatever the engine wants to say.
+    mapping : object
+        The engine's choice, so that the same layer elsewhere can be cut alike; None where there is none.
     array_reads, array_writes : dict
         Operand -> elements that the array reads from, or writes to, that operand's buffer in each pass
         (int64, one for each row). What is not there is taken to find its port free.
@@ -102,6 +104,7 @@ class PassTable:
     effectual_macs: int = 0
     peak_macs_per_cycle: int = 0
     info: dict[str, Any] = field(default_factory=dict)
+    mapping: object = None
     array_reads: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     array_writes: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 

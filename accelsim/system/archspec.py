@@ -18,6 +18,8 @@ from accelsim.engines.base import ENGINES, Engine
 from accelsim.mapping.problem import Mapping, Room
 from accelsim.memory.buffer import BankedMemory
 from accelsim.memory.dram_spec import DramConfig, resolve
+from accelsim.noc.build import build_noc
+from accelsim.noc.model import NocModel
 
 
 def _whole(value: Any) -> Any:
@@ -142,6 +144,76 @@ class MappingSpec(Spec):
     pinned: list[Pin] = pydantic.Field(default=[], description="first match wins; other layers are searched")
 
 
+class SharedBuffer(Spec):
+    """An on-chip memory at the hubs of a many-core chip, where feature maps stay between layers while they fit."""
+
+    name: str = pydantic.Field(pattern=r"^[a-z][a-z0-9_]*$", description="as in reports and action counts")
+    capacity_bytes: Whole = pydantic.Field(ge=1, le=2**40, description="bytes, all hubs together")
+    word_bits: Whole = pydantic.Field(ge=1, le=65536, description="bits that one access moves")
+
+
+class Assign(Spec):
+    """Which cores do the layers that match; the first match counts."""
+
+    layers: str = pydantic.Field(default="*", description="glob over layer names")
+    kinds: list[str] = pydantic.Field(default=[], description="kinds of layers: conv, linear, ...; empty: all")
+    cores: list[Whole] = pydantic.Field(min_length=1, description="numbers of cores, from 0 on")
+
+
+class PartitionPin(Spec):
+    """A partition fixed for the layers whose names match; see `accelsim.system.partition`."""
+
+    layers: str = pydantic.Field(default="*", description="glob over layer names")
+    images: Whole = pydantic.Field(default=1, ge=1)
+    rows: Whole = pydantic.Field(default=1, ge=1)
+    outputs: Whole = pydantic.Field(default=1, ge=1)
+    channels: Whole = pydantic.Field(default=1, ge=1)
+
+
+class Cores(Spec):
+    """Many equal cores, each with the file's engine, vector unit and buffers, on the network `noc`."""
+
+    count: Whole = pydantic.Field(ge=1, le=4096, description="cores")
+    terminals: list[Whole] | None = pydantic.Field(
+        default=None, description="terminal of the network that each core has (default: 0, 1, 2, ...)"
+    )
+    hubs: list[Whole] = pydantic.Field(min_length=1, description="terminals where DRAM and the shared buffer are")
+    stripe_bytes: Whole = pydantic.Field(default=4096, ge=1, description="addresses take turns among the hubs")
+    bridge_cycles: Whole = pydantic.Field(
+        default=4, ge=1, le=1000, description="from a core or a memory into the network, and back"
+    )
+    resident_weights: bool = pydantic.Field(
+        default=False, description="all weights are in the cores before the run; refused if they do not fit"
+    )
+    shared_buffer: SharedBuffer | None = None
+    schedule: Literal["layers", "pipeline"] = pydantic.Field(
+        default="layers",
+        description="layers: all cores work on one layer after another; pipeline: layers run as soon as what they "
+        "need is there, on the cores that `assign` gives them, several inputs in flight",
+    )
+    items: Whole = pydantic.Field(default=1, ge=1, le=4096, description="inputs that follow each other in a pipeline")
+    phase_cycles: Whole = pydantic.Field(
+        default=0, ge=0, description="not 0: all cores advance together, in phases of at least this length"
+    )
+    assign: list[Assign] = pydantic.Field(default=[], description="default: every layer may use all cores")
+    partition: list[PartitionPin] = pydantic.Field(default=[], description="first match wins; others are searched")
+    hop_mm: float = pydantic.Field(default=1.0, gt=0, description="length of a link of the network, for its energy")
+    package_pj_per_bit: float = pydantic.Field(
+        default=1.17, gt=0, description="a link between chips, pJ/bit (default: Poulton et al., JSSC 54(1), 2019)"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Any:
+        if self.terminals is not None and len(set(self.terminals)) != self.count:
+            raise ValueError(f"terminals must name {self.count} different terminals, got {len(set(self.terminals))}")
+        if self.schedule == "layers" and (self.items > 1 or self.assign or self.phase_cycles):
+            raise ValueError("items, assign and phase_cycles belong to schedule: pipeline")
+        for entry in self.assign:
+            if max(entry.cores) >= self.count or min(entry.cores) < 0:
+                raise ValueError(f"assign: cores must be 0 to {self.count - 1}, got {entry.cores}")
+        return self
+
+
 class Energy(Spec):
     """Where costs come from."""
 
@@ -171,6 +243,10 @@ class ArchSpec(Spec):
     buffers: list[Buffer] = pydantic.Field(min_length=1, description="from the array outward")
     dram: Dram
     mapping: MappingSpec = MappingSpec()
+    cores: Cores | None = pydantic.Field(default=None, description="many cores; absent: one")
+    noc: dict[str, Any] | None = pydantic.Field(
+        default=None, description="the network between cores: {topology: mesh, ...}; see docs/networks.md"
+    )
     energy: Energy = Energy()
     notes: dict[str, str] = pydantic.Field(
         default={}, description='dotted key -> where its value comes from, or "assumed: why"'
@@ -191,6 +267,8 @@ class ArchSpec(Spec):
         keepers = [b for b in self.buffers if b.keep_activations]
         if any("ifmap" not in b.holds or "ofmap" not in b.holds for b in keepers):
             raise ValueError("buffers: keep_activations needs a buffer that holds both ifmap and ofmap")
+        if (self.cores is None) != (self.noc is None):
+            raise ValueError("cores and noc belong together: give both or none")
         if self.precision.psum < max(self.precision.ifmap, self.precision.filter):
             raise ValueError("precision: psum must have at least the bits of its operands")
         for buffer, room in zip(self.buffers, self.rooms(), strict=True):
@@ -260,6 +338,20 @@ class Architecture:
         parameters = {k: _whole(v) for k, v in document.data["engine"].items() if k != "kind"}
         self.engine: Engine = engine_type(build(engine_type.Spec, document, ("engine",), parameters))
         self._check_notes(document)
+        self._document = document
+        if self.spec.cores is not None:
+            self._check_terminals(self.spec.cores)
+
+    def build_noc(self) -> NocModel:
+        """A fresh model of the network between the cores."""
+        return build_noc(self._document, ("noc",))
+
+    def _check_terminals(self, cores: Cores) -> None:
+        terminals = self.build_noc().terminals
+        used = [*(cores.terminals or range(cores.count)), *cores.hubs]
+        if max(used) >= terminals:
+            what = f"the network has {terminals} terminals, from 0 on, but cores and hubs use number {max(used)}"
+            raise ConfigError(what, self._document.where(("cores",)))
 
     @property
     def name(self) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from accelsim.base.counts import ActionCounts
-from accelsim.energy.costs import LEAKAGE, ComponentCosts, EnergyReport
+from accelsim.base.units import ceil_div
+from accelsim.energy.costs import LEAKAGE, Component, ComponentCosts, CostRow, EnergyReport
 from accelsim.energy.model import CostModel
-from accelsim.energy.rows import dram_rows, sram_rows, vector_rows
+from accelsim.energy.rows import dram_rows, noc_rows, sram_rows, vector_rows
 from accelsim.energy.usertables import load_user_table
 from accelsim.sim.passes import PassArray
-from accelsim.system.archspec import Architecture
+from accelsim.system.archspec import Architecture, Cores
 
 _READ = (("filter_address", "filter_bytes"), ("ifmap_address", "ifmap_bytes"), ("psum_address", "psum_in_bytes"))
 _WRITTEN = (("ofmap_address", "ofmap_bytes"), ("psum_address", "psum_out_bytes"))
@@ -25,7 +27,8 @@ class _Priced:
         spec = arch.spec
         table = (arch.path.parent if arch.path else Path()) / spec.energy.table if spec.energy.table else None
         stamp = table.stat().st_mtime_ns if table is not None and table.is_file() else 0
-        parts = (spec.technology, spec.buffers, spec.vector, spec.precision, spec.dram.standard, spec.clock_hz)
+        chip = (spec.cores, arch.data.get("noc"))
+        parts = (chip, spec.technology, spec.buffers, spec.vector, spec.precision, spec.dram.standard, spec.clock_hz)
         self.table = table
         self.key = f"{arch.engine.kind} {arch.engine.spec!r} {parts!r} {table} {stamp}"
 
@@ -45,11 +48,35 @@ def _price_list(priced: _Priced) -> tuple[CostModel, ComponentCosts]:
     parts += [sram_rows(model, b.name, b.capacity_bytes, b.word_bits) for b in spec.buffers]
     # pooling takes maxima and sums, normalisation products
     parts.append(vector_rows(model, ("add", "max"), bits["psum"], lanes=spec.vector.lanes))
+    if spec.cores is not None:
+        count = spec.cores.count
+        parts = [replace(c, leakage_mw=c.leakage_mw * count, area_mm2=c.area_mm2 * count) for c in parts]
+        shared = spec.cores.shared_buffer
+        if shared is not None:
+            parts.append(sram_rows(model, shared.name, shared.capacity_bytes, shared.word_bits))
+        parts.append(_network(arch, spec.cores, model, bits["psum"]))
     parts.append(dram_rows(model, spec.dram.standard))
     costs = ComponentCosts(parts)
     if priced.table is not None:
         costs = load_user_table(priced.table, cycle_seconds=1 / spec.clock_hz).replace_in(costs)
     return model, costs
+
+
+def _network(arch: Architecture, cores: Cores, model: CostModel, psum_bits: int) -> Component:
+    """The network between cores: all actions that any kind of network counts."""
+    flit_bits = 8 * int(arch.data["noc"].get("flit_bytes", 1))
+    noc = noc_rows(model, flit_bits, cores.hop_mm, routers=cores.count)
+    wire = noc.actions["wire"]
+    package = CostRow(flit_bits * cores.package_pj_per_bit, "cores.package_pj_per_bit of the architecture")
+    adds = ceil_div(flit_bits, psum_bits)
+    add = model.op_pj("add", psum_bits)
+    more = {
+        "package_wire": package,
+        "x_bus": wire,
+        "y_bus": wire,
+        "add": CostRow(adds * float(add), f"{adds} x {add.source}"),
+    }
+    return replace(noc, actions={**noc.actions, **more})
 
 
 class Costs:
@@ -63,7 +90,7 @@ class Costs:
 
     def __init__(self, arch: Architecture) -> None:
         self.model, self.table = _price_list(_Priced(arch))
-        self._burst_bytes = arch.spec.dram.burst_bytes
+        self.burst_bytes = arch.spec.dram.burst_bytes
 
     def dram_counts(self, rows: PassArray) -> ActionCounts:
         """Bytes that the DRAM moves for these passes, whole bursts."""
@@ -72,9 +99,9 @@ class Costs:
             total = 0
             for address, n_bytes in columns:
                 used = rows[n_bytes] > 0
-                first = rows[address][used] // self._burst_bytes
-                last = (rows[address][used] + rows[n_bytes][used] - 1) // self._burst_bytes
-                total += int((last - first + 1).sum()) * self._burst_bytes
+                first = rows[address][used] // self.burst_bytes
+                last = (rows[address][used] + rows[n_bytes][used] - 1) // self.burst_bytes
+                total += int((last - first + 1).sum()) * self.burst_bytes
             counts.add("dram", action, total)
         return counts
 

@@ -92,6 +92,8 @@ class RunResult:
     peak_macs_per_cycle : int
     dram_bytes_per_cycle : float
     timeline : Timeline
+    overlapped_cycles : int or None
+        Length of a run whose layers overlap (a pipeline of cores); None: they follow each other.
     """
 
     arch: str
@@ -106,10 +108,13 @@ class RunResult:
     peak_macs_per_cycle: int
     dram_bytes_per_cycle: float
     timeline: Timeline
+    overlapped_cycles: int | None = None
 
     @property
     def cycles(self) -> int:
         """From the first request to the last result."""
+        if self.overlapped_cycles is not None:
+            return self.overlapped_cycles
         return sum(layer.cycles for layer in self.layers)
 
     @property

@@ -52,6 +52,10 @@ def simulate(arch: Architecture, trace: Trace, *, progress: Progress | None = No
     DeadlockError, SimulationBug
         If accelsim itself fails; never a wrong number.
     """
+    if arch.spec.cores is not None:
+        from accelsim.system.manycore import simulate_cores
+
+        return simulate_cores(arch, trace, build_memory(arch.spec), progress)
     plan = _Plan(arch, trace, progress)
     memory = build_memory(arch.spec)
     timeline = play(plan.tables, memory, prefetch=arch.spec.mapping.prefetch)
