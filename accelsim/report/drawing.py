@@ -71,8 +71,8 @@ def new_figure(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:
     return figure, figure.subplots(**grid)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Without date, version or anything else that changes from one time to the next."""
+def save(figure: Figure, path: Path, dpi: int = 300) -> None:
+    """Without date, version or anything else that changes from one time to the next; `dpi` is of PNG files."""
     kind = path.suffix[1:]
     known: dict[str, dict[str, Any]] = {
         "pdf": {"CreationDate": None, "Producer": "accelsim", "Creator": None},
@@ -80,7 +80,7 @@ def save(figure: Figure, path: Path) -> None:
         "png": {"Software": "accelsim"},
     }
     with style(), atomic(path) as stream:
-        figure.savefig(stream, format=kind, metadata=known[kind])
+        figure.savefig(stream, format=kind, metadata=known[kind], dpi=dpi)
 
 
 def caption(result: RunResult, text: str) -> str:

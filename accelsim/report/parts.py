@@ -86,9 +86,21 @@ def components(result: RunResult) -> list[str]:
 
 def component_colours(result: RunResult) -> dict[str, str]:
     """One fixed colour for each component; buffers take theirs in the architecture's order."""
+    return colours_of([*buffers(result), *components(result)])
+
+
+def array_first(names: Iterable[str]) -> list[str]:
+    """Components in the order of stacks where no architecture gives one: array, others, DRAM, leakage."""
+    found = list(names)
+    others = [name for name in found if name not in (*_ARRAY_FIRST, *_LAST)]
+    return [name for name in (*_ARRAY_FIRST, *others, *_LAST) if name in found]
+
+
+def colours_of(names: Iterable[str]) -> dict[str, str]:
+    """One fixed colour for each component of this list; those that are nobody's take the buffers' in turn."""
     colours: dict[str, str] = {}
     free = iter(_BUFFER_COLOURS * 8)
-    for name in [*buffers(result), *components(result)]:
+    for name in names:
         if name not in colours:
             colours[name] = _COMPONENT_COLOURS.get(name) or next(free)
     return colours
