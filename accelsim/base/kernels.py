@@ -4,8 +4,8 @@
 
 - numba is imported, and the function compiled, on the first call: `accelsim --help` pays nothing.
 - numba's own cache looks only at the file of the function itself; after an edit of a callee in
-  another file it silently runs the old machine code. Ours lives in a directory named by a hash
-  of *all* kernel sources and of numba's version, so an edit anywhere starts a fresh cache.
+  another file it silently runs the old machine code. Ours lives in a directory named by a hash of
+  the kernel's file, of *all* files that it imports, near and far, and of numba's version.
 - where no cache directory can be written, kernels are compiled without a cache instead of failing.
 
 Rules for kernels: arrays and integers in, arrays and integers out; timing constants are
@@ -32,6 +32,7 @@ _REGISTRY: list[Kernel[..., Any]] = []
 _LOCK = threading.RLock()
 _ON_COMPILE: list[Callable[[str], None]] = []
 _KEEP_OLD_CACHES = 3
+_PACKAGE = Path(__file__).resolve().parent.parent
 
 Signature = tuple[Any, ...]
 
@@ -91,7 +92,6 @@ def _materialise(target: Kernel[..., R]) -> Callable[..., R]:
         return target.py_func
     import numba
 
-    directory = _prepare_cache(numba)
     source = target.py_func
     # A kernel's callees must be dispatchers when numba types it, so its globals are a copy
     # in which every Kernel has been replaced by its dispatcher.
@@ -102,6 +102,7 @@ def _materialise(target: Kernel[..., R]) -> Callable[..., R]:
             namespace[name] = value.compiled()
     clone = types.FunctionType(source.__code__, namespace, source.__name__, source.__defaults__, source.__closure__)
     clone.__module__, clone.__qualname__, clone.__doc__ = source.__module__, source.__qualname__, source.__doc__
+    directory = _prepare_cache(numba, source)  # after those of the callees
     compiled: Callable[..., R] = numba.njit(cache=directory is not None, **target.options)(clone)
     return compiled
 
@@ -114,32 +115,40 @@ def _all_names(code: types.CodeType) -> set[str]:
     return names
 
 
-@functools.lru_cache(maxsize=1)
-def source_hash() -> str:
-    """A hash of every source file that can reach machine code, and of numba's and Python's version."""
+@functools.lru_cache(maxsize=None)
+def source_hash(path: Path) -> str:
+    """A hash of every source file that can reach the machine code of kernels in the file `path`."""
     import numba
 
     digest = hashlib.blake2b(digest_size=10)
     digest.update(f"{numba.__version__} {sys.version_info[:3]} {numba.config.CPU_NAME}".encode())
-    package = Path(__file__).resolve().parent.parent
-    for path in sorted(kernel_sources()):
-        digest.update(str(path.relative_to(package)).encode())
-        digest.update(path.read_bytes())
+    for file in sorted(_closure([path, Path(__file__).resolve()])):
+        digest.update(str(file.relative_to(_PACKAGE)).encode() if file.is_relative_to(_PACKAGE) else b"outside")
+        digest.update(_content(file))
     return digest.hexdigest()
 
 
 def kernel_sources() -> set[Path]:
     """The files that define kernels, and all accelsim files that these import (a constant may hide there)."""
-    package = Path(__file__).resolve().parent.parent
+    return _closure([p for p in _PACKAGE.rglob("*.py") if b"@kernel" in p.read_bytes()])
+
+
+def _closure(queue: list[Path]) -> set[Path]:
     found: set[Path] = set()
-    queue = [p for p in package.rglob("*.py") if b"@kernel" in p.read_bytes()]
     while queue:
         path = queue.pop()
-        if path in found:
-            continue
-        found.add(path)
-        queue.extend(_local_imports(path, package))
+        if path not in found:
+            found.add(path)
+            queue.extend(_local_imports(path))
     return found
+
+
+@functools.lru_cache(maxsize=None)
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # defined without a file
+        return b""
 
 
 _IMPORT = re.compile(
@@ -147,13 +156,14 @@ _IMPORT = re.compile(
 )
 
 
-def _local_imports(path: Path, package: Path) -> list[Path]:
+@functools.lru_cache(maxsize=None)
+def _local_imports(path: Path) -> list[Path]:
     hits = []
-    for module, names, plain in _IMPORT.findall(path.read_bytes()):
+    for module, names, plain in _IMPORT.findall(_content(path)):
         stems = [(module or plain).decode()]
         stems += [f"{stems[0]}.{name.decode()}" for name in re.findall(rb"\w+", names)]
         for stem in stems:
-            base = package.parent.joinpath(*stem.split("."))
+            base = _PACKAGE.parent.joinpath(*stem.split("."))
             hits += [c for c in (base.with_suffix(".py"), base / "__init__.py") if c.is_file()]
     return hits
 
@@ -167,37 +177,45 @@ def cache_root() -> Path:
     return (Path(xdg) if xdg else Path.home() / ".cache") / "accelsim"
 
 
-@functools.lru_cache(maxsize=1)
-def _prepare_cache(numba: Any) -> Path | None:
-    """Point numba at our own cache directory; None if none can be written."""
+def _prepare_cache(numba: Any, source: Callable[..., Any]) -> Path | None:
+    """Point numba at the cache directory of this kernel's file; None if none can be written."""
     try:
-        root = cache_root() / "kernels"
-        directory = root / source_hash()
-        fresh = not directory.exists()
-        directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / f".probe-{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
+        directory = _cache_directory(Path(source.__code__.co_filename).resolve())
     except (OSError, RuntimeError):
         _announce("compiling kernels (no cache directory can be written, so this happens in every process)")
         return None
-    if fresh:
-        _announce(f"compiling kernels, once after an install or an edit (cached in {directory})")
-        _prune(root, keep=directory)
     numba.config.CACHE_DIR = str(directory)
     return directory
 
 
+@functools.lru_cache(maxsize=None)
+def _cache_directory(path: Path) -> Path:
+    root = cache_root() / "kernels"
+    inside = path.is_relative_to(_PACKAGE)
+    name = ".".join(path.relative_to(_PACKAGE).with_suffix("").parts) if inside else path.stem
+    directory = root / f"{name}-{source_hash(path)}"
+    fresh = not directory.exists()
+    directory.mkdir(parents=True, exist_ok=True)
+    probe = directory / f".probe-{os.getpid()}"
+    probe.write_bytes(b"")
+    probe.unlink()
+    if fresh:
+        _announce(f"compiling kernels, once after an install or an edit (cached in {root})")
+        _prune(root, name, keep=directory)
+    return directory
+
+
+@functools.lru_cache(maxsize=None)  # once a process
 def _announce(message: str) -> None:
     for callback in _ON_COMPILE:
         callback(message)
 
 
-def _prune(root: Path, keep: Path) -> None:
-    """Delete all but the newest few old caches, so that upgrades do not fill the disk."""
+def _prune(root: Path, name: str, keep: Path) -> None:
+    """Delete all but the newest few old caches of a file, so that upgrades do not fill the disk."""
     import shutil
 
-    others = [d for d in root.iterdir() if d.is_dir() and d != keep]
+    others = [d for d in root.glob(f"{name}-*") if d.is_dir() and d != keep]
     others.sort(key=lambda d: d.stat().st_mtime, reverse=True)
     for directory in others[_KEEP_OLD_CACHES:]:
         shutil.rmtree(directory, ignore_errors=True)

@@ -152,11 +152,9 @@ class _Models:
         self._order = 0
         self._pumping = False
 
-    def read_or_write(
-        self, address: int, n_bytes: int, is_write: bool, port: int, runs: tuple[int, ...]
-    ) -> simpy.Event:
+    def read_or_write(self, address: int, n_bytes: int, is_write: bool, runs: tuple[int, ...]) -> simpy.Event:
         """A transfer of the DRAM."""
-        return self._ask((0, is_write, port), (address, n_bytes, is_write, port, runs))
+        return self._ask((0, is_write), (address, n_bytes, is_write, runs))
 
     def send(self, source: int, targets: tuple[int, ...], n_bytes: int) -> simpy.Event:
         """A message; to itself it takes no time."""
@@ -197,11 +195,11 @@ class _Models:
             if kind == 1:
                 self.models[1].submit(now, request, *what)
             else:
-                address, n_bytes, is_write, port, runs = what
+                address, n_bytes, is_write, runs = what
                 if runs and self._known is None:
-                    self.models[0].submit_runs(now, request, (address, *runs), is_write, port)
+                    self.models[0].submit_runs(now, request, (address, *runs), is_write)
                 else:
-                    self.models[0].submit(now, request, address, n_bytes, is_write, port)
+                    self.models[0].submit(now, request, address, n_bytes, is_write)
                 if self._known is not None:
                     self._complete(event, self._known())
                     continue
@@ -231,7 +229,7 @@ class _Models:
             raise SimulationBug(f"{sum(map(len, self._waiting))} transfers or messages will never be complete")
         self._pumping = any(self._waiting)
         if self._pumping:
-            self._at(_ADVANCE, self._advance, max(0, min(limit, int(self.env.peek())) - now))
+            self._at(_ADVANCE, self._advance, max(0, int(min(limit, self.env.peek())) - now))
 
 
 class _Exchange:
@@ -299,7 +297,7 @@ class _Exchange:
 
         if route.dram:
             self.dram.append((key[0], key[1], address, n_bytes))
-            _then(self.models.read_or_write(address, n_bytes, False, hub, runs), fetched)
+            _then(self.models.read_or_write(address, n_bytes, False, runs), fetched)
         else:
             _then(self.models.send(hub, targets, n_bytes), arrived)
 
@@ -359,7 +357,7 @@ class _Exchange:
                 event.succeed(message.value)
                 return
             self.dram.append((work.jobs[table], which, address, n_bytes))
-            written = self.models.read_or_write(address, n_bytes, True, hub, runs)
+            written = self.models.read_or_write(address, n_bytes, True, runs)
             _then(written, lambda done: event.succeed(done.value))
 
         _then(self.models.send(work.terminal, (hub,), n_bytes), arrived)

@@ -79,7 +79,30 @@ def test_ours_does_not(tmp_path: Path) -> None:
     # and back: the first cache is still there, and right
     edit(package / "callee.py", CALLEE.format(factor=3, **names))
     assert python(code, tmp_path, **cache) == "30"
-    assert len(list((tmp_path / "cache" / "kernels").iterdir())) == 2
+    names_of = sorted(d.name.split("-")[0] for d in (tmp_path / "cache" / "kernels").iterdir())
+    assert names_of == ["callee", "callee", "caller", "caller"]
+
+
+@needs_jit
+def test_an_edit_elsewhere_leaves_the_cache_alone(tmp_path: Path) -> None:
+    package = tmp_path / "accelsim"
+    (package / "base").mkdir(parents=True)
+    for path in (package / "__init__.py", package / "base" / "__init__.py"):
+        edit(path, "")
+    edit(package / "base" / "kernels.py", Path(kernels.__file__).read_text())
+    for name in ("one", "two"):
+        edit(
+            package / f"{name}.py",
+            "from accelsim.base.kernels import kernel\n\n\n@kernel\ndef f(x):\n    return x + 1\n",
+        )
+    cache = {"ACCELSIM_CACHE_DIR": str(tmp_path / "cache")}
+    code = "import accelsim.one, accelsim.two; print(accelsim.one.f(1) + accelsim.two.f(1))"
+    assert python(code, tmp_path, **cache) == "4"
+    before = {d.name for d in (tmp_path / "cache" / "kernels").iterdir()}
+    edit(package / "two.py", (package / "two.py").read_text().replace("x + 1", "x + 2"))
+    assert python(code, tmp_path, **cache) == "5"
+    after = {d.name for d in (tmp_path / "cache" / "kernels").iterdir()}
+    assert len(before) == 2 and len(after - before) == 1
 
 
 @needs_jit
@@ -163,8 +186,9 @@ def test_every_kernel_says_how_to_warm_it_up_or_is_called_by_one_that_does() -> 
 
 
 def test_the_hash_is_stable_in_a_process() -> None:
-    assert source_hash() == source_hash()
-    assert Path(kernels.__file__).resolve() in kernel_sources()
+    path = Path(kernels.__file__).resolve()
+    assert source_hash(path) == source_hash(path)
+    assert path in kernel_sources()
 
 
 def test_a_kernel_is_a_function_with_its_documentation() -> None:
