@@ -23,7 +23,7 @@ def table() -> Table:
     grid = product(("ws", "os", "is"), (8, 16, 32), (8, 16, 32), (1_000_000_000, 8_000_000_000))
     for index, values in enumerate(grid):
         sets = [f"{key}={value}" for key, value in zip(KEYS, values, strict=True)]
-        result = simulate(load_arch("systolic_ws_32", sets), trace)
+        result = simulate(load_arch("systolic_ws_32", ["dram.fidelity=bandwidth", *sets]), trace)
         totals = result.totals()
         row: dict[str, Any] = {
             "sweep": "small", "index": index, "status": "done", "error": "", "hash": f"{index:064x}",

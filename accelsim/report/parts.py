@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 
 from accelsim.sim.passes import ATTRIBUTION
@@ -62,7 +63,7 @@ _COMPONENT_COLOURS = {
     "adc": OLIVE,
     "leakage": GREY,
 }
-_BUFFER_COLOURS = (GREEN, ORANGE, INDIGO, SAND, WINE, OLIVE, YELLOW)
+_BUFFER_COLOURS = (GREEN, ORANGE, INDIGO, SAND, WINE, OLIVE, YELLOW, "#44AA99", "#AA4499", "#117733", "#88CCEE")
 _ARRAY_FIRST = ("mac", "pe_register")
 _LAST = ("dram", "dram_standby", "leakage")
 
@@ -99,7 +100,9 @@ def array_first(names: Iterable[str]) -> list[str]:
 def colours_of(names: Iterable[str]) -> dict[str, str]:
     """One fixed colour for each component of this list; those that are nobody's take the buffers' in turn."""
     colours: dict[str, str] = {}
-    free = iter(_BUFFER_COLOURS * 8)
+    names = list(names)
+    taken = {_COMPONENT_COLOURS[name] for name in names if name in _COMPONENT_COLOURS}
+    free = cycle([colour for colour in _BUFFER_COLOURS if colour not in taken])
     for name in names:
         if name not in colours:
             colours[name] = _COMPONENT_COLOURS.get(name) or next(free)

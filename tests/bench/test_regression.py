@@ -86,7 +86,7 @@ def test_a_moved_figure_is_named_with_its_change(suite: Path, capsys: pytest.Cap
 
 def test_a_change_of_the_machine_is_noticed(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recorded(suite, capsys)
-    text = SUITE.replace("workload: lenet5}", "workload: lenet5, sets: [dram.bandwidth_bytes_per_s=1e8]}")
+    text = SUITE.replace("workload: lenet5}", "workload: lenet5, sets: [dram.fidelity=bandwidth, dram.bandwidth_bytes_per_s=1e8]}")
     (suite / "cases.yaml").write_text(text)
     done = call(capsys, "bench", "--suite", suite)
     assert done.code == 1 and "1 as expected, 1 moved" in done.out
