@@ -23,6 +23,7 @@ Every row has these entries (None where a job has not finished, or failed):
 | `utilization` | MACs over what the PEs could have done |
 | `batch`, `clock_hz`, `peak_macs_per_cycle`, `dram_bytes_per_cycle` | what a roofline needs |
 | `accuracy` | top-1 or whatever the sweep's `accuracy` table gives for this workload and recipe; None without one |
+| `feasible`, `hypervolume` | searches only: constraints met; hypervolume when this batch of trials had ended |
 | `model_version`, `current` | version of the model that made the row; False if this accelsim's is another |
 | `trace_hash` | content hash of the trace |
 | `cycles_by_cause` | dict: cause -> cycles; sums to `cycles` (None if not done) |
@@ -52,6 +53,7 @@ FIGURES = (
     "utilization", "macs", "effectual_macs", "dram_bytes", "batch", "clock_hz", "peak_macs_per_cycle",
     "dram_bytes_per_cycle", "accuracy",
 )  # fmt: skip
+OF_SEARCHES = ("feasible", "hypervolume")
 LAST = ("hash", "trace_hash", "model_version", "current")
 BREAKDOWNS = {
     "cycles_by_cause": "cycles",
@@ -93,7 +95,8 @@ class Table:
             for row in self.rows:
                 parts.update(dict.fromkeys(flat_names(name, row.get(name))))
         swept = [key for key in self.keys if key not in NAMES]
-        self.columns = [*NAMES, *swept, *FIGURES, *parts, *LAST]
+        searched = [name for name in OF_SEARCHES if any(name in row for row in self.rows)]
+        self.columns = [*NAMES, *swept, *FIGURES, *searched, *parts, *LAST]
 
     def __len__(self) -> int:
         return len(self.rows)
