@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from accelsim import __version__
 from accelsim.cli.parser_results import add_results
+from accelsim.cli.parser_sweep import add_sweep
 
 #: Command -> the module of this package that has `command_<name>(options)`.
 COMMANDS = {
@@ -21,6 +22,8 @@ COMMANDS = {
     "plot": "plot",
     "report": "plot",
     "bench": "bench",
+    "sweep": "sweep",
+    "store": "store",
     "warmup": "misc",
     "version": "misc",
 }
@@ -221,6 +224,7 @@ def _add_others(commands: Any) -> None:
 
     _add_compress(commands)
     add_results(commands, _command)
+    add_sweep(commands, _command)
 
     p = _command(commands, "warmup", "compile all kernels now", _WARMUP)
     p.add_argument("--quiet", action="store_true", help="print nothing")

@@ -34,16 +34,17 @@ def _announce(message: str) -> None:
 class Bar:
     """A progress bar that appears only if the work takes a while."""
 
-    def __init__(self, title: str, shown: bool) -> None:
+    def __init__(self, title: str, shown: bool, remaining: bool = False) -> None:
         self.title = title
-        self._shown = shown
+        self.shown = shown
+        self._remaining = remaining
         self._begun = time.monotonic()
         self._progress: Any = None
         self._task: Any = None
 
     def update(self, done: int, total: int, what: str) -> None:
         """`done` of `total` steps, `what` is next."""
-        if not self._shown:
+        if not self.shown:
             return
         if self._progress is None:
             if time.monotonic() - self._begun < PATIENCE_SECONDS:
@@ -54,10 +55,13 @@ class Bar:
     def _start(self, total: int) -> None:
         from rich.console import Console
         from rich.markup import escape
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
         what = TextColumn("{task.fields[what]}", markup=False)
-        columns = (TextColumn(escape(self.title)), BarColumn(), MofNCompleteColumn(), what)
+        title = TextColumn(escape(self.title))
+        columns: list[ProgressColumn] = [title, BarColumn(), MofNCompleteColumn(), what]
+        if self._remaining:
+            columns += [TimeRemainingColumn(), TextColumn("left")]
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._progress.start()
         self._task = self._progress.add_task(self.title, total=total, what="")
@@ -69,9 +73,9 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(title: str, quiet: bool) -> Iterator[Bar]:
-    """A bar for a block of work; nothing if `quiet`, or if stderr is no terminal."""
-    bar = Bar(title, not quiet and sys.stderr.isatty())
+def progress_bar(title: str, quiet: bool, remaining: bool = False) -> Iterator[Bar]:
+    """A bar for a block of work (`remaining`: with the time left); nothing if `quiet`, or if stderr is no terminal."""
+    bar = Bar(title, not quiet and sys.stderr.isatty(), remaining)
     try:
         yield bar
     finally:

@@ -105,24 +105,14 @@ def _import_optuna() -> Any:
 
 def _study(settings: Search) -> Any:
     optuna = _import_optuna()
-    constraints = _violations if settings.constraints else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if settings.method == "nsga2":
-            sampler = optuna.samplers.NSGAIISampler(
-                population_size=settings.batch_size, seed=settings.seed, constraints_func=constraints
-            )
+            sampler = optuna.samplers.NSGAIISampler(population_size=settings.batch_size, seed=settings.seed)
         else:
-            sampler = optuna.samplers.TPESampler(
-                seed=settings.seed, constraints_func=constraints, constant_liar=True, multivariate=True
-            )
+            sampler = optuna.samplers.TPESampler(seed=settings.seed, constant_liar=True, multivariate=True)
     directions = ["minimize" if end == "min" else "maximize" for end in settings.objectives.values()]
     return optuna.create_study(directions=directions, sampler=sampler)
-
-
-def _violations(trial: Any) -> list[float]:
-    found: list[float] = trial.user_attrs["violations"]
-    return found
 
 
 def _propose(study: Any, space: Space, size: int) -> tuple[list[Any], list[Point]]:
@@ -213,7 +203,8 @@ class _Goals:
         document, _ = changed_document(point.point["arch"], self._space.changes(dict(point.point)))
         names = _Row({**row, **point.point}, KeysOf(document.data))
         missed = [constraint.missed(names) for constraint in self._constraints]
-        trial.set_user_attr("violations", missed)
+        for n, amount in enumerate(missed):
+            trial.set_constraint(str(n), amount)
         study.tell(trial, values)
         feasible = not any(amount > 0 for amount in missed)
         vector = tuple(sign * float(value) for sign, value in zip(self._signs, values, strict=True))
