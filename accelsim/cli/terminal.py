@@ -55,13 +55,11 @@ class Bar:
     def _start(self, total: int) -> None:
         from rich.console import Console
         from rich.markup import escape
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         what = TextColumn("{task.fields[what]}", markup=False)
-        title = TextColumn(escape(self.title))
-        columns: list[ProgressColumn] = [title, BarColumn(), MofNCompleteColumn(), what]
-        if self._remaining:
-            columns += [TimeRemainingColumn(), TextColumn("left")]
+        left = (TimeRemainingColumn(), TextColumn("left")) if self._remaining else ()
+        columns = (TextColumn(escape(self.title)), BarColumn(), MofNCompleteColumn(), what, *left)
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._progress.start()
         self._task = self._progress.add_task(self.title, total=total, what="")
