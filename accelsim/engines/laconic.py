@@ -1,0 +1,142 @@
+"""Laconic: time only for pairs of one bits, of activation and weight (Sharify et al., ISCA 2019).
+
+A lane takes a cycle for each pair of one bits of its two operands; a step lasts as long as the slowest lane of all
+windows and filters in flight.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pydantic
+
+from accelsim.base.counts import ActionCounts
+from accelsim.energy.costs import Component
+from accelsim.energy.figures import Figure, composed
+from accelsim.energy.model import CostModel
+from accelsim.energy.rows import component, register_rows
+from accelsim.engines.base import ENGINES
+from accelsim.engines.part import Part
+from accelsim.engines.serial_grid import BrickEngine, GridSpec, StepTimes, Values, magnitudes, set_bits, totals
+from accelsim.engines.serial_kernels import lane_products
+from accelsim.engines.tiled import TileTimes, Tiles, Words
+
+
+@ENGINES.register("laconic")
+class Laconic(BrickEngine):
+    """Pairs of one bits of the operands' magnitudes."""
+
+    kind: ClassVar[str] = "laconic"
+
+    class Spec(GridSpec):
+        """Parameters of Laconic."""
+
+        pe_width: int = pydantic.Field(default=16, ge=1, le=16, description="bits of the widest operand")
+
+    def peak_macs_per_cycle(self, bits: dict[str, int]) -> int:
+        """With one bit in every operand."""
+        spec = self.spec
+        return int(spec.lanes * spec.columns * spec.rows * spec.tiles)
+
+    def supported_bits(self) -> dict[str, tuple[int, ...]]:
+        """Up to the units' width."""
+        widths = tuple(range(1, self.spec.pe_width + 1))
+        return {"ifmap": widths, "filter": widths}
+
+    def costs(self, model: CostModel, bits: dict[str, int]) -> list[Component]:
+        """Units after the paper's Section IV: exponents are added, decoded, counted by their sum, and weighted.
+
+        Each lane adds two bit positions and decodes the sum; for each possible sum the lanes that have it are
+        counted; the counts are added with their weights into the sum.
+        """
+        spec = self.spec
+        units = spec.columns * spec.rows * spec.tiles
+        position = max(1, (spec.pe_width - 1).bit_length())
+        sums = 2 * spec.pe_width - 1
+        count_bits = spec.lanes.bit_length()
+        wide = max(bits["psum"], sums)
+        energy: list[tuple[float, Figure]] = [
+            (spec.lanes, model.add_pj(position)),
+            (spec.lanes, model.xnor_pj(sums)),
+            (sums, model.popcount_pj(spec.lanes)),
+            (1, model.add_pj(wide)),
+            (1, model.register_pj(wide)),
+        ]
+        area: list[tuple[float, Figure]] = [
+            (spec.lanes, model.op_area_mm2("add", position)),
+            (spec.lanes, model.op_area_mm2("bitwise", sums)),
+            (sums, model.popcount_area_mm2(spec.lanes)),
+            (1, model.op_area_mm2("add", wide)),
+            (1, model.register_area_mm2(wide)),
+        ]
+        if sums > 1:  # the counts overlap by all bits but one
+            energy.append((sums - 1, model.add_pj(count_bits)))
+            area.append((sums - 1, model.op_area_mm2("add", count_bits)))
+        name = f"{spec.lanes} exponent adders and decoders, {sums} counters of equal exponents, weighted sum"
+        whole = composed(name, *area)
+        leak = model.logic_leak_mw(float(whole))
+        return [
+            component("serial_unit", {"step": composed(name, *energy)}, area=whole, leakage=leak, count=units),
+            register_rows(model, "synapse_register", spec.lanes * spec.pe_width, count=units),
+        ]
+
+    def typical_step(self, part: Part) -> int:
+        """Half of the bits of both are ones."""
+        return -(-part.bits("ifmap") // 2) * -(-part.bits("filter") // 2)
+
+    def times(self, part: Part, tiles: Tiles) -> StepTimes:
+        """Exact, from the bits of both operands."""
+        jobs, tile, bricks = self.jobs(part, tiles)
+        ones = set_bits(magnitudes(self.pixels(part)))
+        filters = set_bits(magnitudes(self.taps(part)))
+        tables, size = [], 0
+        known: dict[tuple[int, int, int], int] = {}
+        per_step = self.grid(part).filters
+        for job, index, group in zip(jobs, tile, self.groups(part, jobs, bricks).tolist(), strict=True):
+            key = (group, int(tiles["output0"][index]), int(tiles["n"][index]))
+            if key not in known:
+                sets = np.arange(0, key[2], per_step)
+                known[key] = size
+                tables.append(np.maximum.reduceat(filters[group, key[1] : key[1] + key[2]], sets, axis=0))
+                size += len(sets)
+            job[13] = known[key]
+        table = np.concatenate(tables)  # (sets, taps_y, taps_x, channels)
+        if self.grid(part).in_turn:
+            steps, own = _pairs_in_turn(jobs, tile, tiles, bricks, ones, table[:, 0, 0])
+            return self.in_turn(part, tiles, steps, own)
+        geometry = np.array([*self.geometry(part), table.shape[2], table.shape[3]], np.int64)
+        out = np.zeros((len(jobs), 2), np.int64)
+        flat = np.ascontiguousarray(table.reshape(len(table), -1, table.shape[3]))
+        lane_products(ones, flat, jobs, geometry, bricks, out)
+        filters_each = 1 if self.grid(part).depthwise else tiles["n"][tile] / jobs[:, 12]
+        units = int((out[:, 1] * filters_each).sum())
+        cycles = totals(out[:, 0], tile, len(tiles))
+        none = np.zeros_like(cycles)
+        return StepTimes(none, none, cycles, cycles, cycles, {}, unit_cycles=units, own_cycles=units)
+
+    def actions(self, part: Part, tiles: Tiles, times: TileTimes) -> ActionCounts:
+        """A step of a unit for each cycle; weights are clocked in once a step."""
+        assert isinstance(times, StepTimes)
+        counts = ActionCounts()
+        counts.add("serial_unit", "step", times.unit_cycles)
+        counts.add("synapse_register", "write", self.unit_steps(part, tiles))
+        return counts
+
+
+def _pairs_in_turn(
+    jobs: Words, tile: Words, tiles: Tiles, bricks: Words, ones: Values, table: Values
+) -> tuple[Words, int]:
+    """Costs of all steps of a matrix product with few rows, by row, set of filters, brick; and units x cycles."""
+    found: list[Any] = []
+    units = 0
+    for job, index in zip(jobs, tile, strict=True):
+        lanes = bricks[job[10] : job[10] + job[11]]
+        low, end = lanes[0, 0], lanes[-1, 1]
+        inputs = ones[job[0], 0, job[4] : job[4] + job[5], low:end].astype(np.int64)
+        weights = table[job[13] : job[13] + job[12], low:end]
+        pairs = inputs[:, None, :] * weights[None]
+        steps = np.maximum(1, np.maximum.reduceat(pairs, lanes[:, 0] - low, axis=2))
+        units += int(steps.sum()) * int(tiles["n"][index]) // int(job[12])
+        found.append(steps.reshape(-1))
+    return np.concatenate(found), units

@@ -1,0 +1,138 @@
+"""Loom: both operands bit by bit (Sharify et al., DAC 2018).
+
+A step takes (activation bits / `pe_serial_bits`) x weight bits: activations as many as the bricks in flight have,
+weights as many as the layer has, or with `dynamic_weights` as the filters in flight have.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pydantic
+
+from accelsim.base.counts import ActionCounts
+from accelsim.energy.costs import Component
+from accelsim.energy.model import CostModel
+from accelsim.engines.base import ENGINES
+from accelsim.engines.part import Part
+from accelsim.engines.serial_grid import GridSpec, StepTimes, Values, bit_lengths, without_sign
+from accelsim.engines.serial_kernels import HIGHEST
+from accelsim.engines.serial_measured import MeasuredEngine, Rules
+from accelsim.engines.stripes import serial_units
+from accelsim.engines.tiled import TileTimes, Tiles, Words
+
+
+@ENGINES.register("loom")
+class Loom(MeasuredEngine):
+    """Bits of activations and of weights in turn."""
+
+    kind: ClassVar[str] = "loom"
+
+    class Spec(GridSpec):
+        """Parameters of Loom."""
+
+        pe_serial_bits: int = pydantic.Field(default=1, ge=1, le=16, description="activation bits a cycle")
+        dynamic_activations: bool = pydantic.Field(
+            default=True, description="activation bits are those of the bricks in flight, not the layer's"
+        )
+        dynamic_weights: bool = pydantic.Field(
+            default=False, description="weight bits are those of the filters in flight, not the layer's"
+        )
+
+    def peak_macs_per_cycle(self, bits: dict[str, int]) -> int:
+        """With one group of activation bits, and the weights' bits unless they too are dynamic."""
+        spec = self.spec
+        macs = spec.lanes * spec.columns * spec.rows * spec.tiles
+        weights = 1 if spec.dynamic_weights else bits["filter"]
+        inputs = 1 if spec.dynamic_activations else -(-bits["ifmap"] // spec.pe_serial_bits)
+        return int(-(-macs // (weights * inputs)))
+
+    def supported_bits(self) -> dict[str, tuple[int, ...]]:
+        """Up to the units' width."""
+        widths = tuple(range(1, self.spec.pe_width + 1))
+        return {"ifmap": widths, "filter": widths}
+
+    def costs(self, model: CostModel, bits: dict[str, int]) -> list[Component]:
+        """Units of one weight bit a lane, `pe_serial_bits` of them side by side."""
+        return serial_units(self, model, bits, self.spec.pe_serial_bits)
+
+    def rules(self, part: Part) -> Rules:
+        """The highest bit of all lanes, and one for the sign."""
+        return Rules(HIGHEST, sign=int(part.signed("ifmap")), serial=self.spec.pe_serial_bits)
+
+    def inputs(self, part: Part) -> Values:
+        """Negative numbers inverted."""
+        return without_sign(self.pixels(part), part.signed("ifmap"))
+
+    def typical_step(self, part: Part) -> int:
+        """Both precisions."""
+        return -(-part.bits("ifmap") // int(self.spec.pe_serial_bits)) * part.bits("filter")
+
+    def times(self, part: Part, tiles: Tiles) -> StepTimes:
+        """Exact, from the bits; closed forms if both precisions are the layer's."""
+        if not self.spec.dynamic_activations and not self.spec.dynamic_weights:
+            return self.even(part, tiles, self.typical_step(part))
+        return super().times(part, tiles)
+
+    def brick_map(self, part: Part, bricks: Words, rules: Rules) -> Values:
+        """Of the layer's precision, if activations are not dynamic."""
+        if self.spec.dynamic_activations:
+            return super().brick_map(part, bricks, rules)
+        shape = self.pixels(part).shape[:3]
+        return np.full((len(bricks), *shape), part.bits("ifmap"), np.int32)
+
+    # --- weights ---
+
+    def factors(self, part: Part, tiles: Tiles, jobs: Words, tile: Words, bricks: Words) -> Words:
+        """Weight bits, summed over the sets of filters that follow each other."""
+        if not self.spec.dynamic_weights:
+            jobs[:, 12] *= part.bits("filter")
+            return np.zeros(1, np.int64)
+        tables: list[Any] = []
+        known: dict[tuple[int, ...], int] = {}
+        size = 0
+        filters = self._patterns(part)
+        groups = self.groups(part, jobs, bricks).tolist()
+        for job, index, group in zip(jobs, tile, groups, strict=True):
+            key = (group, int(tiles["output0"][index]), int(tiles["n"][index]), *map(int, job[6:12]))
+            if key not in known:
+                lanes = bricks[job[10] : job[10] + job[11]]
+                bits = self._set_bits(part, filters, tiles[index], group, lanes)
+                window = bits[:, job[6] : job[6] + job[7], job[8] : job[8] + job[9]].sum(0)  # (taps_y, taps_x, bricks)
+                known[key] = size
+                tables.append(np.moveaxis(window, 2, 0).reshape(-1))
+                size += tables[-1].size
+            job[13] = known[key]
+        return np.concatenate(tables)
+
+    def set_factors(self, part: Part, tile: Any, group: int, bricks: Words) -> Words:
+        """Weight bits of each set of filters and brick."""
+        ones = super().set_factors(part, tile, group, bricks)
+        if not self.spec.dynamic_weights:
+            return ones * part.bits("filter")
+        filters = self._patterns(part)
+        return self._set_bits(part, filters, tile, group, bricks)[:, 0, 0]
+
+    def _patterns(self, part: Part) -> Values:
+        return without_sign(self.taps(part), part.signed("filter"))
+
+    def _set_bits(self, part: Part, filters: Values, tile: Any, group: int, bricks: Words) -> Words:
+        """Bits of (sets of filters, taps_y, taps_x, bricks), at least 1."""
+        first, count = int(tile["output0"]), int(tile["n"])
+        sets = np.arange(0, count, self.grid(part).filters)
+        merged = np.bitwise_or.reduceat(filters[group, first : first + count], sets, axis=0)
+        span = filters.shape[4]
+        low = bricks[:, 0] % span
+        end = low[-1] + bricks[-1, 1] - bricks[-1, 0]
+        joined = np.bitwise_or.reduceat(merged[..., :end], low, axis=3)
+        bits = bit_lengths(joined) + (joined > 0) * int(part.signed("filter"))
+        return np.asarray(np.maximum(1, bits), np.int64)
+
+    def actions(self, part: Part, tiles: Tiles, times: TileTimes) -> ActionCounts:
+        """A serial step for each unit and cycle; a bit of each weight is clocked in for all activation bits."""
+        assert isinstance(times, StepTimes)
+        counts = ActionCounts()
+        counts.add("serial_unit", "step", times.unit_cycles)
+        counts.add("synapse_register", "write", self.unit_steps(part, tiles) * part.bits("filter"))
+        return counts

@@ -1,0 +1,381 @@
+"""What DaDianNao and its bit-serial successors share: tiles of units that take a brick of channels at a step.
+
+A chip has `tiles` tiles of `rows` filters x `columns` windows; a unit multiplies `lanes` channels of one pixel by
+those of one filter. All tiles see the same windows. A step is one brick at one tap of the window; how long it
+lasts is what the engines differ in. Windows follow each other along x, then y; steps along the window's y, x, then
+the bricks. Sources: DaDianNao (MICRO 2014), Stripes (MICRO 2016) and the papers named in each engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pydantic
+from numpy.typing import NDArray
+
+from accelsim.base.errors import ConfigError
+from accelsim.base.spec import Spec
+from accelsim.base.units import ceil_div
+from accelsim.engines.base import Task
+from accelsim.engines.part import Part
+from accelsim.engines.sequences import inputs_of
+from accelsim.engines.serial_kernels import JOB_FIELDS, staggered
+from accelsim.engines.tiled import TiledEngine, TileTimes, Tiles, Words, WordTables
+from accelsim.mapping.problem import Problem
+from accelsim.workload.shapes import ConvShape
+
+Values = NDArray[Any]
+
+
+class GridSpec(Spec):
+    """Shape of the chip."""
+
+    lanes: int = pydantic.Field(default=16, ge=1, le=1024, description="channels that a unit takes in a step")
+    columns: int = pydantic.Field(default=16, ge=1, le=1024, description="windows at a time")
+    rows: int = pydantic.Field(default=16, ge=1, le=1024, description="filters at a time in each tile")
+    tiles: int = pydantic.Field(default=16, ge=1, le=1024, description="tiles; all see the same windows")
+    pe_width: int = pydantic.Field(default=16, ge=1, le=32, description="bits of the widest operand of one unit")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The chip as one layer uses it.
+
+    Attributes
+    ----------
+    lanes, columns, filters : int
+        Channels, windows and filters (of all tiles) in a step.
+    depthwise : bool
+        Lanes work on different groups.
+    block : int
+        Not 1: blocks of this many pixels a side are channels of a layer of stride 1 (first layers).
+    in_turn : bool
+        Steps are issued to the columns in turn, one a cycle (matrix products with few rows).
+    """
+
+    lanes: int
+    columns: int
+    filters: int
+    depthwise: bool
+    block: int
+    in_turn: bool
+
+
+@dataclass(frozen=True)
+class StepTimes(TileTimes):
+    """Cycles of tiles, with what the energy is counted from.
+
+    `unit_cycles`: cycles x units that hold a window and a filter; `own_cycles`: those that the units' own columns
+    need, without waiting for the slowest; both for all tiles together.
+    """
+
+    unit_cycles: int = 0
+    own_cycles: int = 0
+
+
+class BrickEngine(TiledEngine):
+    """Base of these engines: a subclass says what a step costs (`durations`), and prices it."""
+
+    def grid(self, part: Part) -> Grid:
+        """How this layer lies on the chip."""
+        spec, shape = self.spec, part.shape
+        columns = spec.columns // ceil_div(part.bits("ifmap"), spec.pe_width)
+        rows = spec.rows // ceil_div(part.bits("filter"), spec.pe_width)
+        if isinstance(shape, ConvShape):
+            if shape.depthwise:
+                lanes = min(spec.lanes, rows)
+                return Grid(lanes, columns, 1, True, 1, False)
+            stride = shape.stride[0]
+            colour = shape.c == 3 and shape.g == 1 and shape.stride == (stride, stride) and shape.dilation == (1, 1)
+            return Grid(spec.lanes, columns, rows * spec.tiles, False, stride if colour else 1, False)
+        at_once = part.step_rows or shape.m
+        return Grid(spec.lanes, columns, rows * spec.tiles, False, 1, at_once < columns)
+
+    # --- bad input ---
+
+    def supported_bits(self) -> dict[str, tuple[int, ...]]:
+        """As many units side by side as an operand needs."""
+        spec = self.spec
+        return {
+            "ifmap": tuple(range(1, spec.pe_width * spec.columns + 1)),
+            "filter": tuple(range(1, spec.pe_width * spec.rows + 1)),
+        }
+
+    def check_bits(self, task: Task) -> None:
+        """Refuse what is too wide, and floating-point numbers."""
+        check_integers(self.kind, task)
+        super().check_bits(task)
+
+    # --- tiles ---
+
+    def _problem(self, part: Part, bits: dict[str, int]) -> Problem:
+        grid = self.grid(part)
+        problem = super()._problem(part, bits)
+        whole, pin, loops = grid.block > 1, part.task.pinned, problem.loops
+        needed = (loops.r, loops.s, loops.channels)
+        if whole and pin is not None and any(x < y for x, y in zip((pin.taps_r, pin.taps_s, pin.channels), needed)):
+            what = "a pinned mapping of a first layer needs taps: all and all channels (its pixels are rearranged)"
+            raise ConfigError(what, part.where)
+        return replace(problem, whole_taps=whole, group_unit=grid.lanes if grid.depthwise else 1)
+
+    def unit(self, part: Part) -> tuple[int, int, int]:
+        """A step's windows, filters and channels."""
+        grid = self.grid(part)
+        if grid.block > 1:
+            loops = part.loops
+            return grid.columns, grid.filters, loops.channels * loops.window
+        return 1 if grid.in_turn else grid.columns, grid.filters, 1 if grid.depthwise else grid.lanes
+
+    def typical_step(self, part: Part) -> int:
+        """About how long a step lasts, for the search of a mapping."""
+        raise NotImplementedError
+
+    def interval(self, part: Part, m: Any, n: Any, k: Any) -> Any:
+        """Steps of a tile x a typical step."""
+        grid, loops = self.grid(part), part.loops
+        taps = np.ones_like(np.asarray(k, np.int64))
+        for count in (loops.s, loops.window):  # the largest number of taps that k allows
+            taps = np.where((k % count == 0) & (k // count <= loops.channels), count, taps)
+        depth = -(-(k // taps) // grid.lanes) * taps
+        if grid.depthwise:
+            depth = -(-k // grid.lanes)
+        if grid.block > 1:
+            depth = _blocked(loops.channels, loops.r, loops.s, grid)
+        sets = -(-n // grid.filters)
+        if grid.in_turn:
+            return m * sets * depth * max(1, self.typical_step(part) // grid.columns)
+        return -(-m // grid.columns) * sets * depth * self.typical_step(part)
+
+    def steps(self, part: Part, tiles: Tiles) -> dict[str, Words]:
+        """For each tile sets of `windows`, sets of `filters`, bricks x taps as `depth`, and `groups`."""
+        grid, loops = self.grid(part), part.loops
+        channels, groups = tiles["channels"], tiles["groups"]
+        depth = -(-channels // grid.lanes) * (tiles["k"] // channels)
+        if grid.depthwise:
+            depth, groups = -(-groups // grid.lanes) * tiles["k"], np.ones_like(groups)
+        if grid.block > 1:
+            depth = _blocked(channels, loops.r, loops.s, grid)
+        windows = tiles["images"] * -(-(tiles["rows"] * tiles["cols"]) // grid.columns)
+        if not isinstance(part.shape, ConvShape):
+            windows = tiles["m"] if grid.in_turn else -(-tiles["m"] // grid.columns)
+        return {"windows": windows, "filters": -(-tiles["n"] // grid.filters), "depth": depth, "groups": groups}
+
+    def count_steps(self, part: Part, tiles: Tiles) -> Words:
+        """Steps of each tile, all groups."""
+        steps = self.steps(part, tiles)
+        return np.asarray(steps["windows"] * steps["filters"] * steps["depth"] * steps["groups"], np.int64)
+
+    def unit_steps(self, part: Part, tiles: Tiles) -> int:
+        """Steps x units with a window and a filter; a unit of a depthwise layer has one filter in each lane."""
+        steps = self.steps(part, tiles)
+        filters = 1 if self.grid(part).depthwise else tiles["n"]
+        depth = steps["depth"] * (tiles["n"] if self.grid(part).depthwise else 1)
+        return int((steps["groups"] * tiles["m"] * filters * depth).sum())
+
+    def even(self, part: Part, tiles: Tiles, cost: int) -> StepTimes:
+        """Times of tiles whose steps all last `cost` cycles: closed forms."""
+        grid, steps = self.grid(part), self.count_steps(part, tiles)
+        units = self.unit_steps(part, tiles) * cost
+        if not grid.in_turn:
+            plain = TileTimes.steps(steps * cost)
+            return StepTimes(**vars(plain), unit_cycles=units, own_cycles=units)
+        first = np.cumsum(steps) - steps
+
+        def start(step: Words) -> Words:
+            if cost <= grid.columns:
+                return step
+            return np.asarray(step // grid.columns * cost + step % grid.columns, np.int64)
+
+        begin, end = start(first), start(first + steps - 1) + cost
+        return _chained(begin, end, start(first + steps), units, units)
+
+    def in_turn(self, part: Part, tiles: Tiles, costs: Words, own: int) -> StepTimes:
+        """Times of tiles whose steps, in their order, take `costs`; columns take turns."""
+        out = np.zeros((len(tiles), 2), np.int64)
+        staggered(np.ascontiguousarray(costs, np.int64), self.count_steps(part, tiles), self.grid(part).columns, out)
+        following = np.append(out[1:, 0], out[-1, 1])
+        return _chained(out[:, 0], out[:, 1], following, own, own)
+
+    def words(self, part: Part, tiles: Tiles) -> WordTables:
+        """A step brings a brick for each window and one for each filter; sums stay in the units over a tile."""
+        steps = self.steps(part, tiles)
+        each = tiles["groups"] * tiles["k"]
+        reads = {
+            "ifmap": each * tiles["m"] * steps["filters"],
+            "filter": each * tiles["n"] * steps["windows"],
+        }
+        return reads, {"psum": tiles["groups"] * tiles["m"] * tiles["n"]}
+
+    def info(self, part: Part, tiles: Tiles, times: TileTimes) -> dict[str, Any]:
+        """Steps, and the part of the lanes that a step finds work for."""
+        steps, grid, spec = int(self.count_steps(part, tiles).sum()), self.grid(part), self.spec
+        macs = int((tiles["m"] * tiles["n"] * tiles["k"] * tiles["groups"]).sum())
+        columns = 1 if grid.in_turn else grid.columns
+        rows = spec.rows // ceil_div(part.bits("filter"), spec.pe_width)
+        share = macs / (steps * spec.lanes * columns * rows * spec.tiles)
+        return {"steps": steps, "spatial_utilization": min(1.0, share)}
+
+    # --- data ---
+
+    def pixels(self, part: Part) -> Values:
+        """Inputs as (images, rows, columns, channels), channels next to each other; blocks as channels.
+
+        The rows of a matrix product are the columns of one row of pixels, and its batch is the images.
+
+        Raises
+        ------
+        ConfigError
+            If the trace has no values.
+        """
+        values, grid = inputs_of(part), self.grid(part)
+        if not isinstance(part.shape, ConvShape):
+            return np.ascontiguousarray(values[:, None])
+        if grid.block == 1:
+            return np.ascontiguousarray(np.moveaxis(values, 1, 3))
+        shape, b = part.shape, grid.block
+        top, left, _, _ = shape.pad
+        high, wide = shape.p - 1 + ceil_div(shape.r, b), shape.q - 1 + ceil_div(shape.s, b)
+        padded = np.zeros((shape.n, shape.c, high * b, wide * b), values.dtype)
+        seen = values[:, :, : high * b - top, : wide * b - left]
+        padded[:, :, top : top + seen.shape[2], left : left + seen.shape[3]] = seen
+        blocks = padded.reshape(shape.n, shape.c, high, b, wide, b).transpose(0, 2, 4, 3, 5, 1)
+        return np.ascontiguousarray(blocks).reshape(shape.n, high, wide, shape.c * b * b)
+
+    def taps(self, part: Part) -> Values:
+        """Filters as (groups, filters, taps_y, taps_x, channels); blocks, and groups if depthwise, as channels."""
+        values, grid = part.filters(), self.grid(part)
+        if not isinstance(part.shape, ConvShape):
+            return np.ascontiguousarray(values[:, :, None, None, :])
+        if grid.block > 1:
+            g, n, c, r, s = values.shape
+            b = grid.block
+            whole = np.zeros((g, n, c, ceil_div(r, b) * b, ceil_div(s, b) * b), values.dtype)
+            whole[..., :r, :s] = values
+            parts = whole.reshape(g, n, c, whole.shape[3] // b, b, whole.shape[4] // b, b)
+            moved = parts.transpose(0, 1, 3, 5, 4, 6, 2)
+            return np.ascontiguousarray(moved).reshape(*moved.shape[:4], c * b * b)
+        if grid.depthwise:
+            return np.ascontiguousarray(values[:, :, 0].transpose(1, 2, 3, 0)[None])
+        return np.ascontiguousarray(np.moveaxis(values, 2, 4))
+
+    def geometry(self, part: Part) -> list[int]:
+        """stride, dilation, padding (vertical, horizontal each) and columns, as the kernels read them."""
+        loops, grid = part.loops, self.grid(part)
+        if grid.block > 1 or not isinstance(part.shape, ConvShape):
+            return [1, 1, 1, 1, 0, 0, grid.columns]
+        return [*loops.stride, *loops.dilation, loops.pad_top, loops.pad_left, grid.columns]
+
+    def groups(self, part: Part, jobs: Words, bricks: Words) -> Words:
+        """Group of each job: index into `taps`."""
+        if not isinstance(part.shape, ConvShape):
+            return jobs[:, 0]
+        grid = self.grid(part)
+        if grid.depthwise:
+            return np.zeros(len(jobs), np.int64)
+        return np.asarray(bricks[jobs[:, 10], 0] // (part.loops.channels * grid.block**2), np.int64)
+
+    def jobs(self, part: Part, tiles: Tiles) -> tuple[Words, Words, Words]:
+        """(jobs as the kernels read them, tile of each job, bricks as (first, end) channel)."""
+        grid, loops, block2 = self.grid(part), part.loops, self.grid(part).block ** 2
+        count = np.ones(len(tiles), np.int64) if grid.depthwise else tiles["groups"]
+        tile = np.repeat(np.arange(len(tiles)), count)
+        of = tiles[tile]
+        group = of["group0"] + np.arange(len(tile)) - np.repeat(np.cumsum(count) - count, count)
+        jobs = np.zeros((len(tile), JOB_FIELDS), np.int64)
+        taps = of["k"] // of["channels"]
+        first, channels = of["channel0"] * block2, of["channels"] * block2
+        if grid.depthwise:
+            first, channels = of["group0"], of["groups"]
+        elif isinstance(part.shape, ConvShape):
+            first = first + group * loops.channels * block2
+        if isinstance(part.shape, ConvShape):
+            jobs[:, 0:6] = np.stack([of[x] for x in ("image0", "images", "row0", "rows", "col0", "cols")], 1)
+            wide = np.where(taps >= loops.s, loops.s, taps)
+            jobs[:, 6], jobs[:, 7] = of["tap0"] // loops.s, taps // wide
+            jobs[:, 8], jobs[:, 9] = of["tap0"] % loops.s, wide
+            if grid.block > 1:
+                jobs[:, 6:10] = [0, ceil_div(loops.r, grid.block), 0, ceil_div(loops.s, grid.block)]
+        else:
+            jobs[:, 0], jobs[:, 1], jobs[:, 3] = group, 1, 1
+            jobs[:, 4], jobs[:, 5], jobs[:, 7], jobs[:, 9] = of["image0"], of["images"], 1, 1
+        spans, which = np.unique(np.stack([first, channels], 1), axis=0, return_inverse=True)
+        counts = -(-spans[:, 1] // grid.lanes)
+        before = np.cumsum(counts) - counts
+        within = np.arange(int(counts.sum())) - np.repeat(before, counts)
+        low = np.repeat(spans[:, 0], counts) + within * grid.lanes
+        bricks = np.stack([low, np.minimum(low + grid.lanes, np.repeat(spans.sum(1), counts))], 1)
+        which = which.reshape(-1)
+        jobs[:, 10], jobs[:, 11] = before[which], counts[which]
+        jobs[:, 12] = -(-of["n"] // grid.filters)
+        jobs[:, 13] = -1
+        return jobs, tile, bricks
+
+
+def check_integers(kind: str, task: Task) -> None:
+    """Refuse floating-point operands.
+
+    Raises
+    ------
+    ConfigError
+        Naming the layer and the operand.
+    """
+    for role in ("ifmap", "filter", "state", "recurrent"):
+        operand = task.trace.operand(task.layer.name, role)
+        if operand is not None and operand.floating:
+            raise ConfigError(
+                f"{role} holds floating-point numbers, but engine {kind!r} computes with integers; quantize it first",
+                f"layer {task.layer.name}",
+            )
+
+
+def magnitudes(values: Values, dtype: Any = np.int32) -> Values:
+    """Absolute values."""
+    return np.asarray(np.abs(values.astype(dtype)))
+
+
+def without_sign(values: Values, signed: bool) -> Values:
+    """The bits of two's complement that say more than the sign: negative numbers inverted."""
+    wide = values.astype(np.int32)
+    return np.asarray(wide ^ (wide >> 31), np.int32) if signed else wide
+
+
+def bit_lengths(values: Values) -> Values:
+    """Position of the highest set bit of each value (below 2**31), from 1; 0 for 0."""
+    return np.frexp(values.astype(np.float64))[1].astype(np.int64)
+
+
+def set_bits(values: Values) -> Values:
+    """Ones of each value (below 2**16), uint8."""
+    table = np.zeros(1 << 16, np.uint8)
+    for bit in range(16):
+        table[1 << bit : 2 << bit] = table[: 1 << bit] + 1
+    return np.asarray(table[values], np.uint8)
+
+
+def _blocked(channels: Any, r: int, s: int, grid: Grid) -> Any:
+    b = grid.block
+    return -(-(channels * b * b) // grid.lanes) * ceil_div(r, b) * ceil_div(s, b)
+
+
+def _chained(begin: Words, end: Words, following: Words, units: int, own: int) -> StepTimes:
+    """Tiles from absolute times of an undisturbed run: the next may start at `following`."""
+    stream, finish, none = following - begin, end - begin, np.zeros_like(begin)
+    busy = np.minimum(stream, finish)
+    return StepTimes(none, none, stream, finish, busy, {}, unit_cycles=units, own_cycles=own)
+
+
+def totals(cycles: Words, tile: Words, count: int) -> Words:
+    """Sums over the jobs of each tile."""
+    out = np.zeros(count, np.int64)
+    np.add.at(out, tile, cycles)
+    return out
+
+
+def chained(begin: Words, end: Words, tile: Words, count: int, units: int, own: int) -> StepTimes:
+    """Tiles from the absolute times of their jobs."""
+    starts, ends = np.full(count, np.iinfo(np.int64).max), np.zeros(count, np.int64)
+    np.minimum.at(starts, tile, begin)
+    np.maximum.at(ends, tile, end)
+    return _chained(starts, ends, np.append(starts[1:], ends[-1]), units, own)
