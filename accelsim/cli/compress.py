@@ -31,8 +31,9 @@ def command_compress(options: argparse.Namespace) -> int:
     announce_compilation(options.quiet)
     with progress_bar("compressing", options.quiet) as bar:
         report = compress(
-            options.network, options.weights, recipe, options.out, progress=bar.update, seed=options.seed
-        )
+            options.network, options.weights, recipe, options.out, progress=bar.update, seed=options.seed,
+            evaluate=options.evaluate,
+        )  # fmt: skip
     if not options.quiet:
         _print(report, options.rows)
     if options.json:

@@ -18,6 +18,7 @@ COMMANDS = {
     "validate": "validate",
     "capture": "capture",
     "compress": "compress",
+    "train": "train",
     "compare": "compare",
     "plot": "plot",
     "report": "plot",
@@ -99,10 +100,33 @@ examples:
   accelsim compress model.onnx int8 -o model.trace           the model's own weights
   accelsim compress captured.trace my_recipe.yaml -o c.trace captured weights and activations
   accelsim compress vgg16 twn                                only the table
+  accelsim compress lenet_digits int4 --evaluate             and what it does to accuracy, on real data
+  accelsim compress mtcnn_rnet int8 --evaluate               the same of a network that pip brings
 
 NETWORK is a name from `accelsim list workloads` or a file. A network of shapes gets weights drawn at random: right for
 sizes and cycles, and saying nothing about accuracy. RECIPE is a name from `accelsim list recipes` or a YAML file; its
 steps are in `accelsim list steps`. The same recipe, network and seed give the same trace, bit for bit.
+--evaluate wants trained weights: lenet_digits and lstm_digits come with them, `accelsim list real` shows what pip can
+bring, an .onnx file has its own. `accelsim train` trains while compressing.
+"""
+
+_TRAIN = """
+examples:
+  accelsim train lenet_digits -o l.trace --method plain --epochs 40      from weights drawn at random
+  accelsim train lenet_digits pruned.yaml -o l.trace --method masks      fine-tune what pruning leaves
+  accelsim train lenet_digits twn -o l.trace --method ste                quantization-aware training
+  accelsim train lenet_digits -o l.trace --method ssl --penalty 0.005    filters vanish (group lasso)
+  accelsim train lenet_digits -o l.trace --method slimming --penalty 0.01
+  accelsim train lenet_digits pruned.yaml -o l.trace --method admm       then compress with the same recipe
+  accelsim compress l.trace twn --evaluate digits
+
+NETWORK is a chain of layers with 64 inputs and 10 outputs: the data are the 8 x 8 digits of scikit-learn, a fifth of
+which is kept for testing. The trace holds trained float32 weights; `accelsim compress` applies a recipe to it. Methods:
+  plain     the loss alone                        masks  zeros of RECIPE (or of the start) stay zero
+  ste       straight-through estimator of RECIPE  ssl    structured sparsity by group lasso
+  slimming  L1 norm of batch normalisations       admm   weights drawn towards those of RECIPE
+All but plain, ssl and slimming start from trained weights: --from, or those that are shipped. PyTorch on the CPU does
+the work, in seconds: pip install 'accelsim[train]'.
 """
 
 _WARMUP = """
@@ -223,6 +247,7 @@ def _add_others(commands: Any) -> None:
     _add_onnx(p)
 
     _add_compress(commands)
+    _add_train(commands)
     add_results(commands, _command)
     add_sweep(commands, _command)
 
@@ -239,10 +264,35 @@ def _add_compress(commands: Any) -> None:
     p.add_argument("-o", "--out", metavar="FILE", help="the trace to write (default: none, only the table)")
     p.add_argument(
         "--weights", metavar="FROM",
-        help="an .onnx file, a .trace, or a distribution to draw them from: laplace, gaussian, uniform",
+        help="an .onnx file, a .trace, trained (shipped, or from a package), or a distribution to draw them from: "
+        "laplace, gaussian, uniform",
+    )  # fmt: skip
+    p.add_argument(
+        "--evaluate", nargs="?", const="own", metavar="DATA",
+        help="run original and compressed network on real data and print accuracy and output error; DATA: digits, or a "
+        ".npz file with the inputs and, if known, labels (default: the network's own)",
     )  # fmt: skip
     p.add_argument("--seed", type=int, metavar="N", help="instead of the recipe's")
     p.add_argument("--rows", choices=("weights", "all"), default="weights", help="of the table (default: weights)")
     p.add_argument("--json", metavar="FILE", help="the report")
     p.add_argument("--csv", metavar="FILE", help="one row for each operand")
+    p.add_argument("--quiet", action="store_true", help="print nothing")
+
+
+def _add_train(commands: Any) -> None:
+    p = _command(commands, "train", "train a small network for compression (extra: accelsim[train])", _TRAIN)
+    p.add_argument("network", metavar="NETWORK", help="lenet_digits, lstm_digits, or the name or file of another")
+    p.add_argument("recipe", metavar="RECIPE", nargs="?", help="for masks, ste and admm: what weights are to become")
+    p.add_argument("-o", "--out", required=True, metavar="FILE", help="the trace to write")
+    methods = ("plain", "masks", "ste", "ssl", "slimming", "admm")
+    p.add_argument("--method", choices=methods, default="plain", help="see below (default: plain)")
+    p.add_argument("--from", dest="start", metavar="WEIGHTS", help="start from a .trace or .onnx, trained, or drawn")
+    p.add_argument("--epochs", type=int, default=30, metavar="N", help="passes over the data (default: 30)")
+    p.add_argument("--rate", type=float, metavar="R", help="of the first step (default: 0.05)")
+    p.add_argument("--penalty", type=float, default=0.001, metavar="P", help="ssl, slimming (default: 0.001)")
+    grains = ("filter", "channel", "kernel", "fiber", "layer")
+    p.add_argument("--grain", choices=grains, default="filter", help="ssl: what vanishes together (default: filter)")
+    p.add_argument("--rho", type=float, default=0.01, metavar="R", help="admm: weight of the distance (default: 0.01)")
+    p.add_argument("--rounds", type=int, default=10, metavar="N", help="admm (default: 10)")
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and of the order (default: 0)")
     p.add_argument("--quiet", action="store_true", help="print nothing")

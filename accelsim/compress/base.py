@@ -69,7 +69,7 @@ class StepParams(Spec):
         See `selectors`. Default: every layer that has the operand.
     object : W, A, E, G or U
     roles : list of str, optional
-        Instead of those that `object` means (W: filter and recurrent; A: ifmap and state).
+        Instead of those that `object` means (W: all matrices; A: ifmap and state).
     """
 
     layers: Selector = "*"
@@ -109,12 +109,18 @@ class Context:
         `report(text)` shows progress.
     measures : list
         Rows that measuring steps leave for the report: plain data.
+    start : Source, optional
+        The tensors before any step, for steps that compare.
+    applied : list
+        (step, the operands chosen for it) of the steps so far.
     """
 
     seed: int = 0
     captured: Mapping[Key, NDArray[Any]] = field(default_factory=dict)
     report: Callable[[str], None] = lambda text: None
     measures: list[dict[str, Any]] = field(default_factory=list)
+    start: Source | None = None
+    applied: list[tuple[Step, list[Key]]] = field(default_factory=list)
 
 
 class Step:

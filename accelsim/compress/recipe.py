@@ -121,6 +121,7 @@ class Recipe:
                 step.check_layers(chosen)
                 step.prepare(source, chosen)
                 source = step.rebuild(source, chosen)
+                context.applied.append((step, chosen))
             except ConfigError as error:
                 text = str(error)
                 raise (error if text.startswith(self.document.file) else ConfigError(text, step.where)) from None

@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from accelsim.base.errors import ConfigError
 from accelsim.base.units import human_bytes
 from accelsim.compress.base import Context, Key, Source, operand_shape
+from accelsim.compress.evaluate import evaluation
 from accelsim.compress.recipe import Recipe, load_recipe
 from accelsim.compress.report import CompressionReport, row_of
-from accelsim.compress.sources import WithOperands, weight_source
+from accelsim.compress.sources import WithOperands, trained_weights, weight_source
 from accelsim.compress.state import TensorState
 from accelsim.compress.store import stored
 from accelsim.workload.load import load_network
 from accelsim.workload.network import Network
 from accelsim.workload.trace import Trace, TraceWriter
+from accelsim.workload.trained import trained_names
 
 
 def compress(
@@ -32,6 +34,7 @@ def compress(
     activations: Mapping[Key, NDArray[Any]] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     seed: int | None = None,
+    evaluate: str | None = None,
 ) -> CompressionReport:
     """Apply a recipe and write the trace.
 
@@ -41,8 +44,9 @@ def compress(
         A path to an .onnx file brings its weights.
     weights
         Arrays (layer -> role -> array); a `Source`; a `Trace` or the path of one; the path of an .onnx model; the
-        name of a distribution (laplace, gaussian, uniform); None: the model's own if `network` is an .onnx file or
-        a trace, else drawn from `laplace` (see `sources.DrawnWeights`).
+        name of a distribution (laplace, gaussian, uniform); `trained`: those that are shipped or come with a
+        package (see `workload.trained`). None: the model's own if `network` is an .onnx file or a trace, those that
+        are shipped with it, else drawn from `laplace` (see `sources.DrawnWeights`).
     recipe
         Name, path, mapping, list of steps, or a `Recipe`.
     out : str or Path, or None
@@ -54,6 +58,9 @@ def compress(
         `progress(done, total, what)`: operands done, operands in all, and what comes next.
     seed : int, optional
         Instead of the recipe's.
+    evaluate : str, optional
+        As if the recipe ended in `{step: evaluate, data: ...}`: the network's own data ("own"), `digits`, or a .npz
+        file. Without `weights`, a network known by name gets its trained ones.
 
     Returns
     -------
@@ -68,14 +75,19 @@ def compress(
     seed = plan.seed if seed is None else seed
     if type(seed) is not int or not 0 <= seed < 2**63:
         raise ConfigError(f"seed must be an integer from 0 to 2**63 - 1, got {seed!r}", "compress")
+    if evaluate is not None and weights is None and str(network) in trained_names():
+        weights = "trained"
     source = open_source(network, weights, seed)
     counter = _Progress(progress)
-    context = Context(seed, dict(activations or {}), counter.say)
+    context = Context(seed, dict(activations or {}), counter.say, start=source)
     report = CompressionReport(source.network.name, plan.name, getattr(source, "label", "given"))
     if context.captured:
         source = WithOperands(source, context)
     counter.total = len(source.keys())
     chain = plan.chain(source, context)
+    if evaluate is not None:
+        counter.say("evaluating")
+        context.measures.append(evaluation(chain, context, evaluate))
     counter.total = len(chain.keys())
     if out is None:
         for key in counter.over(chain):
@@ -89,6 +101,8 @@ def compress(
 def open_source(network: Network | str | Path, weights: Any, seed: int = 0) -> Source:
     """The tensors before any step."""
     if not isinstance(network, Network):
+        if isinstance(weights, str) and weights == "trained":
+            return trained_weights(str(network))
         if weights is None and str(network).endswith((".onnx", ".trace")):
             weights = network
         if weights is None or not str(weights).endswith((".onnx", ".trace")):

@@ -25,6 +25,7 @@ from accelsim.workload.ops import Norm
 from accelsim.workload.tensors import default_signed, signed_outputs
 from accelsim.workload.trace import Trace
 from accelsim.workload.trace_format import ROLES, role_shapes
+from accelsim.workload.trained import Trained, has_shipped_weights, trained_network
 
 Distribution = Literal["laplace", "gaussian", "uniform"]
 DISTRIBUTIONS: tuple[Distribution, ...] = ("laplace", "gaussian", "uniform")
@@ -47,8 +48,10 @@ class GivenWeights(Source):
         If an array does not fit its layer, or holds NaN or infinity (names the tensor and says how many).
     """
 
-    def __init__(self, network: Network, weights: Weights, label: str = "given arrays") -> None:
-        self._network, self._weights, self.label = network, weights, label
+    def __init__(
+        self, network: Network, weights: Weights, label: str = "given arrays", trained: Trained | None = None
+    ) -> None:
+        self._network, self._weights, self.label, self.trained = network, weights, label, trained
         for layer in weights:
             if layer not in network:
                 raise unknown_name("layer", layer, (item.name for item in network), "weights")
@@ -57,6 +60,16 @@ class GivenWeights(Source):
         for name, role in self._keys:
             if role in weights[name]:
                 _check_shape(network[name], role, np.shape(weights[name][role]))
+
+    @property
+    def extras(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """What layers compute with beside operands: slopes, and normalisations that are not folded."""
+        folded = {self._network.consumers[name][0] for name in self._normed}
+        return {
+            layer: {role: np.asarray(a) for role, a in roles.items() if role not in ROLES}
+            for layer, roles in self._weights.items()
+            if layer not in folded
+        }
 
     def _has(self, layer: str, role: str) -> bool:
         return role in self._weights.get(layer, {}) or (role == "bias" and layer in self._normed)
@@ -92,7 +105,7 @@ class TraceWeights(Source):
     """All operands of a trace, as the real numbers that they stand for."""
 
     def __init__(self, trace: Trace) -> None:
-        self._trace, self.label = trace, f"trace {trace.name}"
+        self._trace, self.label, self.source = trace, f"trace {trace.name}", trace.source
         self._keys = [(operand.layer, operand.role) for operand in trace]
 
     @property
@@ -192,24 +205,48 @@ class WithOperands(Source):
 
 
 def weight_source(network: Network, weights: Any, seed: int = 0) -> Source:
-    """What `weights` of `compress` may be: a Source, arrays, a Trace or its path, an .onnx path, a distribution."""
+    """What `weights` of `compress` may be: a Source, arrays, a Trace or its path, an .onnx path, `trained`, a
+    distribution; None: the weights that are shipped with this network, else drawn ones.
+    """
     if isinstance(weights, Source):
         return weights
     if isinstance(weights, Mapping):
         return GivenWeights(network, weights)
     if isinstance(weights, Trace):
         return TraceWeights(weights)
+    if weights == "trained" or (weights is None and has_shipped_weights(network.name, network)):
+        return trained_weights(network.name)
     if weights is None:
         return DrawnWeights(network, "laplace", seed)
     path = Path(str(weights))
     if path.suffix == ".onnx":
-        from accelsim.workload.onnx_import import import_onnx
-
-        found, arrays = import_onnx(path)
-        return GivenWeights(found, arrays, f"ONNX model {path.name}")
+        return _onnx(path)
     if path.suffix == ".trace":
         return TraceWeights(Trace.open(path))
     return DrawnWeights(network, str(weights), seed)
+
+
+def trained_weights(name: str) -> GivenWeights:
+    """The trained weights of a network, shipped or from a package.
+
+    Raises
+    ------
+    ConfigError
+        There are none of that name, or the package is not installed.
+    """
+    found = trained_network(name)
+    return GivenWeights(found.network, found.weights, found.label, found)
+
+
+def _onnx(path: Path) -> GivenWeights:
+    from accelsim.workload.onnx_import import import_model
+    from accelsim.workload.onnx_read import read_model
+    from accelsim.workload.trained_real import no_samples, reference
+
+    found = import_model(read_model(path))
+    label = f"ONNX model {path.name}"
+    trained = Trained(found.network, found.weights, no_samples, label, reference(found))
+    return GivenWeights(found.network, found.weights, label, trained)
 
 
 def in_order(network: Network, keys: Any) -> list[Key]:

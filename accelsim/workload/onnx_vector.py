@@ -133,7 +133,12 @@ def _lp_norm(step: Step) -> list[Value]:
 @converts("Softmax", "LogSoftmax", "Hardmax")
 def _softmax(step: Step) -> list[Value]:
     x = step.act(0)
-    return [step.graph.add(ops.Softmax(), x, shape=x.shape)]
+    out = step.graph.add(ops.Softmax(), step.graph.plain(x), shape=x.shape)
+    axis = int(step.attrs.get("axis", -1 if step.opset >= 13 else 1)) % max(1, len(x.shape))
+    alone = step.opset >= 13 or prod(x.shape[axis + 1 :]) == 1  # older ones are over all dimensions from there on
+    if alone and axis != len(x.shape) - 1:  # cycles do not care, `forward` does
+        step.graph.set_weight(out.layer, "axis", np.asarray(axis))
+    return [out]
 
 
 ACTIVATION_OF = {
