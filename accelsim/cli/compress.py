@@ -10,7 +10,7 @@ from typing import Any
 from accelsim.base.errors import ConfigError
 from accelsim.cli.terminal import announce_compilation, progress_bar, say
 
-ROLES_SHOWN = {"weights": ("filter", "recurrent", "bias"), "all": None}
+ROLES_SHOWN = {"weights": ("filter", "recurrent", "expansion", "projection", "bias"), "all": None}
 
 
 def command_compress(options: argparse.Namespace) -> int:

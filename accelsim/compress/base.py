@@ -26,7 +26,7 @@ from accelsim.compress.selectors import PerLayer, Selector, choose, per_layer
 from accelsim.compress.state import FloatArray, TensorState
 from accelsim.workload.generator import random_words
 from accelsim.workload.network import Layer, Network
-from accelsim.workload.trace_format import role_shapes
+from accelsim.workload.trace_format import MATRIX_ROLES, role_shapes
 
 __all__ = ["STEPS", "Context", "Key", "Object", "PerLayer", "Source", "Step", "StepParams", "run_step"]
 
@@ -37,7 +37,7 @@ Object = Literal["W", "A", "E", "G", "U"]
 """The survey's data objects: weights, activations, errors, gradients and updates of weights (Section III-D1)."""
 
 ROLES_OF: dict[str, tuple[str, ...]] = {
-    "W": ("filter", "recurrent"),
+    "W": MATRIX_ROLES,
     "A": ("ifmap", "state"),
     "E": ("error",),
     "G": ("gradient",),

@@ -16,9 +16,10 @@ from accelsim.compress.parallel import BLOCK_ELEMENTS, over_blocks, row_blocks
 from accelsim.compress.state import ORIGINAL_BITS, TensorState
 from accelsim.compress.store import Stored
 from accelsim.workload.encodings.coded import rows_of
+from accelsim.workload.trace_format import MATRIX_ROLES
 
 
-WEIGHTS = ("filter", "recurrent")
+WEIGHTS = MATRIX_ROLES
 """Roles that the sum at the end of a table is over."""
 
 

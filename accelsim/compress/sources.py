@@ -141,7 +141,7 @@ class DrawnWeights(Source):
         self._network, self._seed = network, seed
         self._distribution: Any = distribution
         self.label = f"drawn at random ({distribution}, seed {seed}): no trained weights"
-        self._keys = [(la.name, r) for la in network for r in ("filter", "recurrent") if r in la.weights]
+        self._keys = [(la.name, r) for la in network for r in la.weights]
 
     @property
     def network(self) -> Network:

@@ -13,7 +13,7 @@ from accelsim.base.errors import ConfigError
 from accelsim.engines.base import Share, Task
 from accelsim.mapping.problem import Loops
 from accelsim.workload.ops import Matmul
-from accelsim.workload.shapes import ConvShape, GemmShape
+from accelsim.workload.shapes import ConvShape, GemmShape, RecurrentShape
 from accelsim.workload.trace import Operand, Trace
 
 
@@ -27,7 +27,8 @@ class Part:
     shape : ConvShape or GemmShape
     roles : dict
         Operand of the product ("ifmap", "filter") -> role of the trace's operand: those of a recurrent
-        layer's second product are "state" and "recurrent".
+        layer's second product are "state" and "recurrent". No role: a vector inside of a cell, which
+        no trace holds.
     loops : Loops
         What is tiled.
     step_rows : int
@@ -55,7 +56,8 @@ class Part:
 
     def operand(self, name: str) -> Operand | None:
         """What the trace says of "ifmap" or "filter" of this product."""
-        return self.task.trace.operand(self.task.layer.name, dict(self.roles)[name])
+        role = dict(self.roles).get(name)
+        return None if role is None else self.task.trace.operand(self.task.layer.name, role)
 
     def bits(self, name: str) -> int:
         """Bits of an element as the trace has it; as the machine stores it where the trace says nothing."""
@@ -120,15 +122,35 @@ class Part:
         return share.whole, share, self.shape
 
     def _values(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-        role = dict(self.roles)[name]
+        role = dict(self.roles).get(name)
+        if role is None:
+            raise ConfigError(f"this engine needs the values of {name}, which no trace holds", self.where)
         values = operand_values(self.task.trace, self.task.layer.name, role)
         if name == "filter" and isinstance(self.task.layer.op, Matmul) and not self.task.layer.op.transpose_b:
             values = np.swapaxes(values, -1, -2)
+        work = self.task.layer.work
+        if name == "ifmap" and isinstance(work, RecurrentShape):
+            values = _vectors(values, work, role == "state")
         if values.size != int(np.prod(shape)):
             raise ConfigError(
                 f"{role} must have {int(np.prod(shape))} elements {shape}, got {values.size} {values.shape}", self.where
             )
         return values.reshape(shape)
+
+
+def _vectors(values: NDArray[Any], work: RecurrentShape, states: bool) -> NDArray[Any]:
+    """What meets the matrices of a recurrent layer: (directions * groups, rows, k); states by step, then by sequence.
+
+    Before the first step a window sees zeros.
+    """
+    n, steps, width = values.shape
+    if states:
+        parts = values.reshape(n, steps, work.directions, work.groups, -1).transpose(2, 3, 1, 0, 4)
+        return parts.reshape(work.directions * work.groups, steps * n, -1)
+    seen = [np.pad(values[:, : steps - back], ((0, 0), (back, 0), (0, 0))) for back in range(min(work.window, steps))]
+    seen += [np.zeros_like(values)] * (work.window - len(seen))
+    rows = np.concatenate(seen, axis=2).reshape(n * steps, work.groups, -1).transpose(1, 0, 2)
+    return np.tile(rows, (work.directions, 1, 1))
 
 
 @lru_cache(maxsize=4)

@@ -14,7 +14,7 @@ An engine that keeps an operand compressed also says `stored_bits(part)` and `co
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -139,7 +139,9 @@ class TiledEngine(Engine):
         self.check_bits(task)
         work = task.layer.work
         if isinstance(work, RecurrentShape):
-            return self._recurrent(task, work)
+            from accelsim.engines.recurrent import lower_recurrent
+
+            return lower_recurrent(self, task, work)
         if not isinstance(work, ConvShape | GemmShape):
             raise ConfigError(f"engine {self.kind!r} cannot run {task.layer.kind}", f"layer {task.layer.name}")
         part = Part(task, work)
@@ -147,8 +149,8 @@ class TiledEngine(Engine):
         times = self.times(part, tiles)
         rows = passes_from_tiles(tiles, task)
         fill_times(rows, times)
-        _one_run(rows, packed)
-        return self._table(part, rows, tiles, times, mapping)
+        one_run(rows, packed)
+        return self.table(part, rows, tiles, times, mapping)
 
     def _compute_bits(self, part: Part) -> dict[str, int]:
         return {**part.task.bits, "ifmap": part.bits("ifmap"), "filter": part.bits("filter")}
@@ -179,7 +181,8 @@ class TiledEngine(Engine):
             for operand in low:
                 bits[operand] += 1
 
-    def _table(self, part: Part, rows: PassArray, tiles: Tiles, times: TileTimes, mapping: Mapping) -> PassTable:
+    def table(self, part: Part, rows: PassArray, tiles: Tiles, times: TileTimes, mapping: Mapping) -> PassTable:
+        """The pass table of one product, from its tiles and their times."""
         task = part.task
         reads, writes = self._words(part, tiles)
         table = PassTable(
@@ -229,76 +232,6 @@ class TiledEngine(Engine):
         counts.add("vector_unit", "op", int(final.sum()) * part.task.fused_ops)
         return counts
 
-    # --- recurrent cells ---
-
-    def _recurrent(self, task: Task, shape: RecurrentShape) -> PassTable:
-        """Input products of all steps first, then one dependent product for each step.
-
-        The input products stay in the sums' buffer if they fit into half of it, else they travel to
-        DRAM and back. The state never leaves the chip.
-        """
-        gates = shape.gates * shape.hidden
-        room = task.room_of("psum")
-        kept = shape.directions * shape.batch * shape.steps * gates * task.bits["psum"] // 8 <= room.free_bytes // 2
-        ifmap_here, ofmap_here, _ = task.on_chip
-        inputs = Part(replace(task, on_chip=(ifmap_here, True, False)), shape.input_gemm)
-        step_gemm = replace(shape.input_gemm, k=shape.state)
-        steps = Part(
-            replace(task, on_chip=(True, True, False)),
-            step_gemm,
-            (("ifmap", "state"), ("filter", "recurrent")),
-            step_rows=shape.batch,
-        )
-        first, tiles_in, packed_in = self.tile(inputs)
-        second, tiles, packed = self.tile(steps)
-        sums = (tiles["groups"] * tiles["m"] * tiles["n"] * task.bits["psum"] + 7) // 8
-        if not kept:
-            out = (tiles_in["groups"] * tiles_in["m"] * tiles_in["n"] * task.bits["psum"] + 7) // 8
-            tiles_in["psum_out_bytes"] += out * tiles_in["last_k"]
-            tiles["psum_in_bytes"] += sums * tiles["first_k"]
-        begins = np.ones(len(tiles), bool)
-        begins[1:] = (np.diff(tiles["image0"]) != 0) | (np.diff(tiles["group0"]) != 0)
-        ends = np.append(begins[1:], True)
-        if not ofmap_here:
-            state = tiles["groups"] * shape.batch * shape.hidden * task.bits["ofmap"]
-            tiles["ofmap_bytes"] = np.where(ends, (state + 7) // 8, 0)
-        rows_in, rows = passes_from_tiles(tiles_in, inputs.task), passes_from_tiles(tiles, steps.task)
-        times_in, times = self.times(inputs, tiles_in), self.times(steps, tiles)
-        fill_times(rows_in, times_in)
-        fill_times(rows, times)
-        _one_run(rows_in, packed_in)
-        _one_run(rows, packed)
-        rows["barrier"] = begins
-        ops = tiles["groups"] * shape.batch * shape.hidden * CELL_OPS[shape.gates]
-        pointwise = np.where(ends, -(-ops // task.vector_lanes), 0)
-        before = self._table(inputs, rows_in, tiles_in, times_in, first)
-        table = self._table(steps, rows, tiles, times, second)
-        info = _joined_info(before, table)
-        rows["finish_cycles"] += pointwise
-        rows["busy_cycles"] += pointwise
-        joined = PassTable(
-            task.layer.name,
-            np.concatenate([rows_in, rows]),
-            self.stationary,
-            task.slots(),  # the two parts share the filter's buffer: no tile has a place for good
-            counts=before.counts,
-            macs=before.macs + table.macs,
-            effectual_macs=before.effectual_macs + table.effectual_macs,
-            peak_macs_per_cycle=table.peak_macs_per_cycle,
-            info=info,
-            array_reads=_joined(before.array_reads, table.array_reads, len(rows_in), len(rows)),
-            array_writes=_joined(before.array_writes, table.array_writes, len(rows_in), len(rows)),
-        )
-        joined.counts.merge(table.counts)
-        joined.counts.add("vector_unit", "op", int(ops[ends].sum()))
-        joined.info["mapping"] = f"input: {first.describe()}; step: {second.describe()}"
-        return joined
-
-
-#: Simple operations per hidden unit and step: LSTM 3 sigmoid, 2 tanh, 3 products, 1 sum; GRU 2 sigmoid,
-#: 1 tanh, 3 products, 3 sums; a plain cell 1 tanh.
-CELL_OPS = {4: 9, 3: 9, 1: 1}
-
 
 def fill_times(rows: PassArray, times: TileTimes) -> None:
     """Write the cycles of the tiles into their passes."""
@@ -311,33 +244,12 @@ def fill_times(rows: PassArray, times: TileTimes) -> None:
         rows[f"{cause}_cycles"] = cycles
 
 
-def _one_run(rows: PassArray, packed: tuple[str, ...]) -> None:
+def one_run(rows: PassArray, packed: tuple[str, ...]) -> None:
     """A compressed tile lies in one piece."""
     for operand in packed:
         if operand in ("ifmap", "ofmap"):
             for name in PATTERN:
                 rows[f"{operand}_{name}"] = 0
-
-
-def _joined(a: dict[str, Words], b: dict[str, Words], len_a: int, len_b: int) -> dict[str, Words]:
-    out = {}
-    for operand in dict.fromkeys([*a, *b]):
-        first = a.get(operand, np.zeros(len_a, np.int64))
-        out[operand] = np.concatenate([first, b.get(operand, np.zeros(len_b, np.int64))])
-    return out
-
-
-def _joined_info(a: PassTable, b: PassTable) -> dict[str, Any]:
-    """What is said of both parts: counts are added, the larger tile counts, utilization is weighted by busy cycles."""
-    info = {**a.info, **b.info}
-    for name, value in b.info.items():
-        if name in a.info and isinstance(value, int):
-            info[name] = max(a.info[name], value) if name == "psum_tile_bytes" else a.info[name] + value
-    busy = [int(t.rows["busy_cycles"].sum()) for t in (a, b)]
-    shares = [t.info.get("spatial_utilization", 0.0) for t in (a, b)]
-    if sum(busy):
-        info["spatial_utilization"] = sum(x * y for x, y in zip(busy, shares, strict=True)) / sum(busy)
-    return info
 
 
 def _psum_bytes(task: Task, tiles: Tiles, mapping: Mapping) -> int:

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from accelsim.workload import ops
+from accelsim.workload.cells import CELLS
 from accelsim.workload.onnx_graph import Act, Const, Graph, Unsupported, Value, is_uniform, reshaped
 from accelsim.workload.onnx_step import Step, concatenated, converts, folded_reshape, relaid, sliced, transposed
 from accelsim.workload.ops_windows import OverlapAdd, Padding
@@ -276,7 +277,7 @@ def _recurrent(step: Step) -> list[Value]:
     batch_first = bool(step.attrs.get("layout", 0))
     directions, rows, features = w.shape
     hidden = r.shape[-1]
-    if rows != ops.GATES[cell] * hidden or r.shape != (directions, rows, hidden) or x.shape[-1] != features:
+    if rows != CELLS[cell].gates * hidden or r.shape != (directions, rows, hidden) or x.shape[-1] != features:
         raise Unsupported(f"weights of shape {w.shape} and {r.shape} for an input of shape {x.shape}")
     x = x if batch_first else transposed(graph, x, (1, 0, 2))
     states = [graph.plain(step.act(i)) for i in (5, 6) if isinstance(step.get(i), Act)]

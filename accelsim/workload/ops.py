@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from accelsim.base.errors import ConfigError
 from accelsim.base.registry import Registry
+from accelsim.workload.cells import CELLS
 from accelsim.workload.fields import limited, rules_of
 from accelsim.workload.shapes import ConvShape, Dims, GemmShape, RecurrentShape, VectorShape, WorkShape
 
@@ -402,47 +403,63 @@ class Parameter(Op):
         return prod(self.shape) if self.learned else 0
 
 
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-
-
 @OPS.register("recurrent")
 @dataclass(frozen=True)
 class Recurrent(Op):
-    """LSTM, GRU or plain cell over (N, T, features) -> (N, T, directions * out).
+    """A layer of recurrent cells (see `cells.CELLS`) over (N, T, features) -> (N, T, directions * out).
 
-    Biases: `bias_vectors` per gate, two in cuDNN, PyTorch and ONNX, one in TensorFlow and in most
-    papers; or none with `bias: false`. A second and third input are the initial hidden and cell state.
+    `projection`: width of what is fed back and put out (LSTMP). `groups`: the cell is split into that many, each with
+    its own part of the input, the state and the output (G-LSTM). `rank`: of the two factors of the matrix that all
+    gates share (F-LSTM). `window`: time steps of the input that a gate sees; 0: as the cell's paper has it.
+    Biases: `bias_vectors` per gate, two in cuDNN, PyTorch and ONNX, one in TensorFlow and in most papers (always one
+    where no gate reads the state); or none with `bias: false`. A second and third input are the initial hidden and
+    cell state.
     """
 
     kind: ClassVar[str] = "recurrent"
     inputs_max: ClassVar[int] = 3
-    cell: str = limited(choices=tuple(GATES))
+    cell: str = limited(choices=tuple(CELLS))
     hidden: int = limited(least=1)
     directions: int = limited(1, least=1)
     bias: bool = True
     bias_vectors: int = limited(2, least=1)
+    projection: int = limited(0, least=0)
+    groups: int = limited(1, least=1)
+    rank: int = limited(0, least=0)
+    window: int = limited(0, least=0)
 
     def shape(self, ins: list[Dims]) -> RecurrentShape:
         if len(ins[0]) != 3:
             raise ConfigError(f"recurrent needs an (N, T, features) input, got {ins[0]}")
-        n, t, features = ins[0]
-        return RecurrentShape(n, t, features, self.hidden, GATES[self.cell], self.hidden, self.directions)
+        (n, t, features), cell = ins[0], CELLS[self.cell]
+        gates = cell.gates + (cell.skip and features != self.hidden)
+        return RecurrentShape(
+            n, t, features, self.hidden, gates, self.out, self.directions, cell.fed_back, self.window or cell.window,
+            self.projection, self.groups, self.rank, cell.ops,
+        )  # fmt: skip
+
+    @property
+    def out(self) -> int:
+        """Width of the state, and of the output of one direction."""
+        return self.projection or self.hidden
+
+    def bias_shape(self) -> Dims:
+        """(vectors, elements) of all biases of all directions."""
+        cell = CELLS[self.cell]
+        return (self.bias_vectors if cell.fed_back else 1, self.directions * cell.biased * self.hidden)
 
     def output(self, ins: list[Dims]) -> Dims:
-        return (*ins[0][:2], self.hidden * self.directions)
+        return (*ins[0][:2], self.out * self.directions)
 
     def work(self, ins: list[Dims]) -> WorkShape:
         return self.shape(ins)
 
     def weights(self, ins: list[Dims]) -> dict[str, Dims]:
-        shape = self.shape(ins)
-        rows = shape.directions * shape.gates * shape.hidden
-        return {"filter": (rows, shape.features), "recurrent": (rows, shape.state)}
+        return self.shape(ins).weights
 
     def params(self, ins: list[Dims]) -> int:
-        shape = self.shape(ins)
-        rows = shape.directions * shape.gates * shape.hidden
-        return rows * (shape.features + shape.state + (self.bias_vectors if self.bias else 0))
+        vectors = self.directions * CELLS[self.cell].vectors * self.hidden
+        return sum(map(prod, self.weights(ins).values())) + vectors + (prod(self.bias_shape()) if self.bias else 0)
 
 
 # --- views: they rename or reorder data that is already there; tensors stay alive through them ---

@@ -125,8 +125,14 @@ class ConvShape:
 class RecurrentShape:
     """`steps` time steps of a cell; each needs the state of the step before it.
 
-    Per step and direction: ofmap[batch, gates*hidden] = x[batch, features] . W + state[batch, state] . U,
-    where the products of x do not wait for the recurrence.
+    Products of the input do not wait for the recurrence: for all steps at once, and for each direction,
+    sums[batch * steps, in_rows] = x[batch * steps, window * features] . W. Then in each step, one after another, the
+    products of `step_gemms`, and `unit_ops` simple operations for each of `hidden` units.
+
+    `fed_back` of the `gates` read the state (None: all of them). `projection` is the width of what is fed back and
+    put out if it is not `hidden` (Sak et al., INTERSPEECH 2014); each of `groups` cells reads and makes its own part of
+    the vectors (but one projection is of them all), and a `rank` other than 0 puts a vector of that width between the
+    inputs and the gates (Kuchaiev and Ginsburg, "Factorization tricks for LSTM networks", 2017).
     """
 
     batch: int
@@ -136,33 +142,71 @@ class RecurrentShape:
     gates: int
     state: int
     directions: int = 1
+    fed_back: int | None = None
+    window: int = 1
+    projection: int = 0
+    groups: int = 1
+    rank: int = 0
+    unit_ops: int = 0
 
     def __post_init__(self) -> None:
-        check_dims(
-            "RecurrentShape",
-            batch=self.batch,
-            steps=self.steps,
-            features=self.features,
-            hidden=self.hidden,
-            gates=self.gates,
-            directions=self.directions,
-        )
-        check_dims("RecurrentShape", state=self.state)
+        check_dims("RecurrentShape", batch=self.batch, steps=self.steps, features=self.features, window=self.window)
+        check_dims("RecurrentShape", hidden=self.hidden, gates=self.gates, directions=self.directions)
+        check_dims("RecurrentShape", state=self.state, groups=self.groups)
+        check_dims("RecurrentShape", batch=self.batch, steps=self.steps, inputs=self.window * self.features,
+                   rows=self.gates * self.hidden, directions=self.directions)  # fmt: skip
+        for name in ("features", "hidden", "state", "projection", "rank"):
+            if getattr(self, name) % self.groups:
+                value = getattr(self, name)
+                what = f"groups must divide {name}, got groups={self.groups}, {name}={value}"
+                raise ConfigError(what, "RecurrentShape")
+        if (self.rank or self.projection) and self.gates_fed_back < self.gates:
+            raise ConfigError("rank and projection need a cell whose gates all read the state", "RecurrentShape")
+
+    @property
+    def gates_fed_back(self) -> int:
+        """How many gates have a product with the state."""
+        return self.gates if self.fed_back is None else self.fed_back
+
+    @property
+    def in_rows(self) -> int:
+        """Sums that the input products give, for each step and direction."""
+        return self.rank or self.gates * self.hidden
+
+    @property
+    def weights(self) -> dict[str, Dims]:
+        """Shape of each matrix by its role, all directions; of a group, its own columns only."""
+        fed_back = self.rank or self.gates_fed_back * self.hidden
+        found = {"filter": (self.in_rows, self.window * self.features // self.groups)}
+        if fed_back:
+            found["recurrent"] = (fed_back, self.state // self.groups)
+        if self.rank:
+            found["expansion"] = (self.gates * self.hidden, self.rank // self.groups)
+        if self.projection:
+            found["projection"] = (self.projection, self.hidden)
+        return {role: (self.directions * rows, columns) for role, (rows, columns) in found.items()}
 
     @property
     def input_gemm(self) -> GemmShape:
-        """All time steps' input products at once, one for each direction."""
-        return GemmShape(self.batch * self.steps, self.gates * self.hidden, self.features, self.directions)
+        """All time steps' input products at once, one for each direction and group."""
+        k = self.window * self.features // self.groups
+        batch = self.directions * self.groups
+        return GemmShape(self.batch * self.steps, self.in_rows // self.groups, k, batch)
 
     @property
-    def step_gemm(self) -> GemmShape:
-        """The recurrent products of one time step of one direction."""
-        return GemmShape(self.batch, self.gates * self.hidden, self.state)
+    def step_gemms(self) -> dict[str, GemmShape]:
+        """The products of one time step of one direction, by role of their matrix; each waits for the one before."""
+        found = {}
+        for role, (rows, k) in self.weights.items():
+            groups = 1 if role == "projection" else self.groups
+            if role != "filter":
+                found[role] = GemmShape(self.batch, rows // (self.directions * groups), k, groups)
+        return found
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of all steps and directions; element-wise gate products not counted."""
-        return self.input_gemm.macs + self.directions * self.steps * self.step_gemm.macs
+        return self.input_gemm.macs + self.directions * self.steps * sum(g.macs for g in self.step_gemms.values())
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from accelsim.workload.network import Layer, Network
 from accelsim.workload.ops import Input
 from accelsim.workload.packing import MAX_BITS
 from accelsim.workload.tensors import default_signed, operand_tensor, same_data, signed_outputs
-from accelsim.workload.trace_format import OperandSpec, role_shapes
+from accelsim.workload.trace_format import MATRIX_ROLES, OperandSpec, role_shapes
 
 Distribution = Literal["uniform", "laplace", "gaussian"]
 
@@ -65,7 +65,7 @@ def describe(
     for layer in network:
         if not layer.is_compute:
             continue
-        for role in ("filter", "recurrent", "ifmap", "ofmap", "state"):
+        for role in (*MATRIX_ROLES, "ifmap", "ofmap", "state"):
             shapes = role_shapes(layer, role)
             if not shapes:
                 continue
@@ -73,7 +73,7 @@ def describe(
             of = settings[layer.name]
             if role == "ofmap" and tensor is not None:
                 of = settings[readers.get(tensor, layer.name)]
-            is_weight = role == "recurrent" or (role == "filter" and tensor is None)
+            is_weight = role in MATRIX_ROLES and tensor is None
             is_input = tensor is not None and isinstance(network[tensor].op, Input)
             stream = f"{layer.name}/{role}" if tensor is None else f"{tensor}/output"
             generator = _generator(

@@ -38,6 +38,8 @@ VERSION = 1
 ROLES = {
     "filter": "weights; of a matmul, the second activation",
     "recurrent": "weights between the time steps of a cell",
+    "expansion": "of a factorised cell, the second factor: from the vector between to the gates",
+    "projection": "of a cell, from its units to what it feeds back and puts out",
     "bias": "what is added to each output channel, after folding a batch normalisation",
     "ifmap": "the first input",
     "ofmap": "the output as it is written back: after the batch normalisation and activation fused into the layer",
@@ -48,7 +50,8 @@ ROLES = {
 }
 """Roles of operands, in the order in which a trace lists them."""
 
-WEIGHT_ROLES = ("filter", "recurrent", "bias", "gradient", "update")
+MATRIX_ROLES = ("filter", "recurrent", "expansion", "projection")
+WEIGHT_ROLES = (*MATRIX_ROLES, "bias", "gradient", "update")
 
 QUANTISATION = {"scale": "f8", "zero_point": "i4"}
 """Payload arrays of one number for each index of the first dimension; no encoding may use these names."""
@@ -120,7 +123,7 @@ def role_shapes(layer: Layer, role: str) -> tuple[Dims, ...]:
         if layer.kind == "matmul":
             return (layer.in_shapes[1],) if role == "filter" else ()
         return (layer.weights["filter"],) if "filter" in layer.weights else ()
-    if role == "recurrent":
+    if role in MATRIX_ROLES:
         return (layer.weights[role],) if role in layer.weights else ()
     if role == "bias":
         return _bias_shapes(layer)
@@ -128,7 +131,7 @@ def role_shapes(layer: Layer, role: str) -> tuple[Dims, ...]:
         return layer.in_shapes[:1]
     if role == "state":
         work = layer.work
-        if not isinstance(work, RecurrentShape):
+        if not isinstance(work, RecurrentShape) or not work.gates_fed_back:
             return ()
         return ((work.batch, work.steps, work.directions * work.state),)
     return (layer.out_shape,)  # ofmap, error
@@ -137,8 +140,8 @@ def role_shapes(layer: Layer, role: str) -> tuple[Dims, ...]:
 def _bias_shapes(layer: Layer) -> tuple[Dims, ...]:
     op = layer.op
     if isinstance(op, Recurrent):
-        rows = layer.weights["filter"][0]
-        return ((rows,), (op.bias_vectors, rows))
+        vectors, rows = op.bias_shape()
+        return ((rows,), (vectors, rows))
     if isinstance(op, (Conv, OverlapAdd)):
         return ((op.channels,),)
     return ((op.features,),) if isinstance(op, Linear) else ()

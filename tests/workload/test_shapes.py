@@ -212,7 +212,7 @@ def test_recurrent_cells(cell: str, gates: int) -> None:
     shape = op.work(ins)
     assert isinstance(shape, RecurrentShape)
     assert shape.input_gemm == GemmShape(15, gates * 6, 4, 2)
-    assert shape.step_gemm == GemmShape(3, gates * 6, 6)
+    assert shape.step_gemms == {"recurrent": GemmShape(3, gates * 6, 6)}
     # twice over 5 steps of 3 sequences: 4 inputs and 6 states for each of gates * 6 rows
     assert shape.macs == 2 * 5 * 3 * gates * 6 * (4 + 6)
     assert op.params(ins) == 2 * gates * 6 * (4 + 6 + 2)

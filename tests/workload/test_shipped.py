@@ -24,7 +24,7 @@ from tests.references import reference
 WANTED = """
 lenet_300_100 lenet5 alexnet alexnet_single vgg16 vgg19 googlenet inception_v3 resnet18 resnet34 resnet50 resnet152
 densenet40 densenet121 mobilenet_v1 mobilenet_v2 shufflenet_v1 squeezenet squeezenet1_1 xception resnext50
-efficientnet_lite0 lstm_ptb_300 lstm_ptb_650 lstm_ptb_1500 gru_ptb deepspeech2
+efficientnet_lite0 lstm_ptb_300 lstm_ptb_650 lstm_ptb_1500 gru_ptb deepspeech2 recurrent_units
 bert_base vit_b16 gpt2_prefill gpt2_decode
 lenet_digits lstm_digits
 """.split()
@@ -181,7 +181,7 @@ def test_one_step_of_decoding_reads_the_whole_cache() -> None:
 def test_recurrent_layers_depend_on_each_other_in_time() -> None:
     work = load_network("lstm_ptb_1500")["lstm2"].work
     assert isinstance(work, RecurrentShape)
-    assert work.steps == 35 and work.step_gemm == GemmShape(1, 6000, 1500)
+    assert work.steps == 35 and work.step_gemms["recurrent"] == GemmShape(1, 6000, 1500)
 
 
 def test_attention_is_written_as_its_matmuls() -> None:
