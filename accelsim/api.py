@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from accelsim import sweep
 from accelsim.base.errors import AccelsimError, ConfigError, DeadlockError, SimulationBug
 from accelsim.base.paths import find, shipped_names
 from accelsim.report.figures import draw, draw_all
@@ -48,6 +49,7 @@ __all__ = [
     "report_text",
     "run",
     "simulate",
+    "sweep",
     "synthetic_trace",
     "to_pandas",
     "write_csv",
