@@ -123,7 +123,7 @@ class Browser:
         """Open a file and wait until it says that it is ready; seconds from asking to a painted page."""
         begin = time.monotonic()
         self.call("Page.navigate", url=path.resolve().as_uri())
-        while self.run("document.documentElement.dataset.ready || ''") != "true":
+        while self.run("document.documentElement?.dataset.ready || ''") != "true":
             assert time.monotonic() - begin < LIMIT_S, f"the page never became ready: {self.errors}"
             time.sleep(0.01)
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")

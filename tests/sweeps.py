@@ -37,3 +37,21 @@ def table() -> Table:
         }  # fmt: skip
         rows.append(add_flat(row))
     return Table(rows, KEYS)
+
+
+def large(count: int) -> Table:
+    """That many points: those of `table`, again and again, each time a little different."""
+    small = table().rows
+    rows = []
+    for index in range(count):
+        row = dict(small[index % len(small)])
+        factor = 1 + (index * 2654435761 % 1000003) / 1000003
+        for name, value in list(row.items()):
+            if isinstance(value, float) and name != "accuracy":
+                row[name] = value * factor
+        for name in ("cycles_by_cause", "energy_pj_by_component", "area_mm2_by_component"):
+            row[name] = {k: int(v * factor) if name.startswith("cycles") else v * factor for k, v in row[name].items()}
+        row.update({"index": index, "hash": f"{index:064x}", "cycles": sum(row["cycles_by_cause"].values())})
+        row["engine.rows"] = 4 + index % 61
+        rows.append(add_flat(row))
+    return Table(rows, KEYS)

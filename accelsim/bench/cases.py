@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any
@@ -11,19 +10,18 @@ from typing import Annotated, Any
 import pydantic
 
 from accelsim.base.errors import ConfigError, unknown_name
-from accelsim.base.paths import find, shipped_dir
+from accelsim.base.paths import shipped_dir
 from accelsim.base.spec import Spec, build
 from accelsim.base.yamlio import read_yaml
+from accelsim.sweep.traces import Traces
 from accelsim.system.archspec import load_arch
 from accelsim.system.result import RunResult
 from accelsim.system.simulate import simulate
-from accelsim.workload.load import FOLDER, SUFFIXES, load_network
-from accelsim.workload.trace import Trace, synthetic_trace
+from accelsim.workload.trace import Trace
 
 SUITE = "benchmarks/regression"
 """Where the shipped suite is, for `shipped_dir`."""
 CASES, EXPECTED, HISTORY = "cases.yaml", "expected.json", "history.jsonl"
-_NETWORK_SUFFIXES = (*SUFFIXES, ".trace")
 
 Density = Annotated[float, pydantic.Field(gt=0, le=1)]
 
@@ -37,10 +35,15 @@ class Case(Spec):
     recipe: str = ""
     sets: list[str] = pydantic.Field(default=[], description="overrides of the architecture, key=value")
     batch: int | None = pydantic.Field(default=None, ge=1)
-    seed: int = pydantic.Field(default=0, ge=0)
+    seed: int | None = pydantic.Field(default=None, ge=0, description="of operands; with a recipe, instead of its own")
     weight_density: Density | None = None
     activation_density: Density | None = None
     why: str = pydantic.Field(default="", description="what this case watches")
+
+    def options(self) -> dict[str, Any]:
+        """Of the workload, as sweeps have them."""
+        names = ("batch", "seed", "weight_density", "activation_density")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 class SpeedCase(Spec):
@@ -98,21 +101,19 @@ def load_suite(folder: Path | None = None) -> tuple[Suite, Path]:
     return build(Suite, read_yaml(place / CASES)), place
 
 
-class Traces:
-    """Traces of cases, each made once; a context manager, whose compressed ones live until it ends."""
+class CaseTraces:
+    """Traces of cases, each made once, in a folder that lives until the block ends; a context manager."""
 
-    def __init__(self, progress: Callable[[int, int, str], None] | None = None) -> None:
-        self._progress = progress
+    def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="accelsim-")
-        self._made: dict[tuple[object, ...], Trace] = {}
+        self._made = Traces(Path(self._folder.name))
 
-    def __enter__(self) -> Traces:
+    def __enter__(self) -> CaseTraces:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, place: TracebackType | None
     ) -> None:
-        self._made.clear()
         self._folder.cleanup()
 
     def of(self, case: Case) -> Trace:
@@ -121,41 +122,12 @@ class Traces:
         Raises
         ------
         ConfigError
-            Unknown workload or recipe, or a choice that a finished trace cannot obey.
+            Unknown workload or recipe, or an option that a trace or a recipe cannot obey.
         """
-        key = (case.workload, case.recipe, case.batch, case.seed, case.weight_density, case.activation_density)
-        if key not in self._made:
-            self._made[key] = self._make(case)
-        return self._made[key]
-
-    def _make(self, case: Case) -> Trace:
-        path = find(case.workload, FOLDER, "workload", _NETWORK_SUFFIXES)
-        described: dict[str, Any] = {
-            "seed": case.seed, "weight_density": case.weight_density, "activation_density": case.activation_density,
-        }  # fmt: skip
-        chosen = {name: value for name, value in described.items() if value is not None}
-        if case.recipe:
-            return self._compressed(case, path)
-        if path.suffix == ".trace":
-            if case.batch is not None or case.weight_density or case.activation_density:
-                raise ConfigError("a trace holds its own shapes and operands", case.workload)
-            return Trace.open(path)
-        return synthetic_trace(load_network(path, case.batch), **chosen)
-
-    def _compressed(self, case: Case, path: Path) -> Trace:
-        from accelsim.compress.run import compress
-
-        if case.weight_density or case.activation_density:
-            raise ConfigError("densities are the recipe's own; choose one of them", f"{case.workload}, {case.recipe}")
-        if path.suffix == ".trace" and case.batch is not None:
-            raise ConfigError("a trace holds its own shapes and operands", case.workload)
-        out = Path(self._folder.name) / f"{len(self._made)}.trace"
-        network = path if path.suffix in (".trace", ".onnx") else load_network(path, case.batch)
-        compress(network, None, case.recipe, out, seed=case.seed, progress=self._progress)
-        return Trace.open(out)
+        return Trace.open(self._made.of(case.workload, case.recipe, case.options()).path)
 
 
-def run_case(case: Case, traces: Traces) -> RunResult:
+def run_case(case: Case, traces: CaseTraces) -> RunResult:
     """The result of one case.
 
     Raises

@@ -15,7 +15,7 @@ from typing import Any
 
 from accelsim.base.errors import ConfigError
 from accelsim.base.units import human_bytes, si
-from accelsim.bench.cases import Case, Traces
+from accelsim.bench.cases import Case, CaseTraces
 from accelsim.system.archspec import Architecture, load_arch
 from accelsim.system.result import RunResult
 from accelsim.system.simulate import simulate
@@ -58,6 +58,11 @@ class Design:
         spec = self.arch.spec
         bits = spec.bits()
         peak = self.arch.engine.peak_macs_per_cycle(bits)
+        model: str = spec.dram.fidelity
+        if spec.dram.fidelity == "bandwidth":
+            model += f", {spec.dram.latency_ns} ns"
+        elif spec.dram.fidelity == "detailed" and spec.dram.detail is not None:
+            model += f", {spec.dram.detail.standard}"
         dram = f"{spec.dram.standard}, {si(float(spec.dram_bytes_per_cycle()) * spec.clock_hz, 'B/s', 4)}"
         volts = f", {spec.technology.vdd:g} V" if spec.technology.vdd else ""
         return {
@@ -69,7 +74,7 @@ class Design:
             "peak throughput": f"{2 * peak * spec.clock_hz / 1e12:.4g} TOPS",
             "buffers": human_bytes(sum(buffer.capacity_bytes for buffer in spec.buffers)),
             "DRAM": dram,
-            "DRAM model": f"{spec.dram.fidelity}, {spec.dram.latency_ns} ns",
+            "DRAM model": model,
             "precision": ", ".join(f"{name} {n}" for name, n in bits.items())
             + (", follows the trace" if spec.precision.follow_trace else ""),
             "recipe": self.recipe or "none",
@@ -122,10 +127,10 @@ def make_designs(texts: Sequence[str], recipes: Sequence[str] = (), sets: Sequen
 def run_designs(
     designs: Sequence[Design],
     workloads: Sequence[str],
-    traces: Traces,
+    traces: CaseTraces,
     *,
     batch: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     weight_density: float | None = None,
     activation_density: float | None = None,
     progress: Callable[[int, int, str], None] | None = None,

@@ -22,7 +22,7 @@ from typing import Any
 
 from accelsim import __version__
 from accelsim.base.errors import ConfigError, SimulationBug
-from accelsim.bench.cases import SpeedCase, Traces, load_suite, run_case
+from accelsim.bench.cases import SpeedCase, CaseTraces, load_suite, run_case
 from accelsim.report.places import atomic, check_writable
 
 SPEED_HISTORY = "speed.jsonl"
@@ -113,7 +113,7 @@ def measure_here(name: str, folder: Path, runs: int) -> Speed:
     suite, _ = load_suite(folder)
     speed = next(s for s in suite.speed if s.name == name)
     case = next(c for c in suite.cases if c.name == speed.case)
-    with Traces() as traces:
+    with CaseTraces() as traces:
         traces.of(case)
         reference()
         base = _peak_mb()

@@ -69,7 +69,7 @@ def _history(folder: Path) -> None:
 
 
 def _regression(options: argparse.Namespace, suite: Any, folder: Path) -> int:
-    from accelsim.bench.cases import Traces, run_case
+    from accelsim.bench.cases import CaseTraces, run_case
     from accelsim.bench.expected import check_update, measured, read_expected, update
 
     reason = check_update(folder, options.reason) if options.update else ""
@@ -77,7 +77,7 @@ def _regression(options: argparse.Namespace, suite: Any, folder: Path) -> int:
     cases = suite.matching(options.cases)
     found: dict[str, Any] = {}
     failed: dict[str, str] = {}
-    with progress_bar("bench", options.quiet) as bar, Traces() as traces:
+    with progress_bar("bench", options.quiet) as bar, CaseTraces() as traces:
         for index, case in enumerate(cases):
             bar.update(index, len(cases), case.name)
             try:

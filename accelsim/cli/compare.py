@@ -31,13 +31,13 @@ def command_compare(options: argparse.Namespace) -> int:
     workloads = list(dict.fromkeys(options.workload))
     _check_workloads(workloads, options)
 
-    from accelsim.bench.cases import Traces
+    from accelsim.bench.cases import CaseTraces
     from accelsim.bench.compare import make_designs, mean_records, records, run_designs
 
     designs = make_designs(options.designs, options.recipe, options.overrides)
     _check_recipes(designs)
     announce_compilation(options.quiet)
-    with progress_bar("comparing", options.quiet) as bar, Traces() as traces:
+    with progress_bar("comparing", options.quiet) as bar, CaseTraces() as traces:
         run_designs(
             designs, workloads, traces, batch=options.batch, seed=options.seed, progress=bar.update,
             weight_density=options.weight_density, activation_density=options.activation_density,

@@ -96,7 +96,7 @@ def add_results(commands: Any, command: Callable[[Any, str, str, str], argparse.
         help="override a key of every architecture (repeatable)",
     )  # fmt: skip
     p.add_argument("--batch", type=int, metavar="N", help="first dimension of the inputs")
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="of operands and recipes (default: 0)")
+    p.add_argument("--seed", type=int, metavar="N", help="of operands; with a recipe, instead of its own")
     p.add_argument("--weight-density", type=float, metavar="D", help="of designs without recipe (default: 1)")
     p.add_argument("--activation-density", type=float, metavar="D", help="the same of activations (default: 1)")
     p.add_argument("--all", action="store_true", help="print every key that differs")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COLOURS = "cividis"
 """Made for readers with and without colour vision deficiency, and rises in lightness (Nunez et al., PLOS ONE 2018)."""
-MOST_CELLS = 64
+MOST_CELLS = 48
 WRITTEN = 12
 MOST_AXES = 12
 
@@ -50,7 +50,7 @@ def heatmap_figure(table: Points, choice: Choice) -> Figure:
     _ticks(axes, "y", y_name, rows)
     others = [key for key in differing(view.rows, view.keys) if key not in (x_name, y_name)]
     text = scale.quantity.label + (f", best over {names_of(others)}" if counts.max() > 1 and others else "")
-    axes.set_title(title_of(view, choice, text, 52), loc="left")
+    axes.set_title(title_of(view, choice, text, 46), loc="left")
     return figure
 
 

@@ -28,7 +28,19 @@
 
   // ---- what is chosen
   const numeric = columns.filter(c => !c.levels && c.some);
-  const few = columns.filter(c => c.few);
+  // a colour for each value of a column that has few; numbers in their order
+  const MOST_COLOURS = 12;
+  for (const c of columns) {
+    if (c.levels) { if (c.few) c.hue = i => c.values[i]; continue; }
+    if (!c.main) continue;
+    const found = new Set();
+    for (const v of c.values) { if (v !== null) found.add(v); if (found.size > MOST_COLOURS) break; }
+    if (found.size < 2 || found.size > MOST_COLOURS) continue;
+    const order = new Map([...found].sort((a, b) => a - b).map((v, n) => [v, n]));
+    c.hue = i => order.has(c.values[i]) ? order.get(c.values[i]) : 0;
+    c.hues = [...order.keys()];
+  }
+  const few = columns.filter(c => c.hue);
   const state = { x: data.x, y: data.y, colour: data.colour, front: true, on: null, sort: null, down: false,
     rows: [...Array(count).keys()], zoom: null, all: false };
   const palette = data.palette;
@@ -150,7 +162,7 @@
     paint.globalAlpha = many ? 0.55 : 0.8;
     for (const i of state.rows) {
       if (cx.values[i] === null || cy.values[i] === null) continue;
-      const n = cc ? cc.order[cc.values[i]] : 0, x = sx.at(cx.values[i]), y = sy.at(cy.values[i]);
+      const n = cc ? cc.hue(i) : 0, x = sx.at(cx.values[i]), y = sy.at(cy.values[i]);
       paint.fillStyle = palette[n % palette.length];
       mark(x, y, cc ? n % 6 : 0, size);
       paint.fill();
@@ -213,7 +225,7 @@
     });
     paint.stroke();
     for (const i of kept) {
-      const n = cc ? cc.order[cc.values[i]] : 0;
+      const n = cc ? cc.hue(i) : 0;
       paint.fillStyle = palette[n % palette.length];
       mark(sx.at(cx.values[i]), sy.at(cy.values[i]), cc ? n % 6 : 0, 4.6);
       paint.fill();
@@ -225,7 +237,7 @@
     const place = $("legend");
     place.replaceChildren();
     if (!cc) return;
-    cc.levels.map((level, n) => [level, cc.order[n]]).sort((a, b) => a[1] - b[1]).forEach(([level, n]) => {
+    (cc.levels || cc.hues.map(v => write(cc, v))).forEach((level, n) => {
       const item = make("span"), box = make("span", ["\u25cf", "\u25a0", "\u25b2", "\u25c6", "\u25bc", "\u25c7"][n % 6]);
       box.style.color = palette[n % palette.length];
       item.append(box, " " + (level || "none"));
@@ -315,13 +327,14 @@
   const table = $("table"), grid = $("grid"), head = $("head"), HEIGHT = 22, TOP = 40;
   const main = columns.filter(c => c.main);
   const visible = () => state.all ? columns : main;
-  const width = c => c.levels ? Math.min(260, Math.max(80, 16 + 7.2 * Math.max(c.label.length, c.longest))) :
-    Math.min(170, Math.max(90, 16 + 6.8 * Math.min(22, c.label.length)));
+  const broken = text => text.replace(/[._]/g, "$&\u200b");  // where a heading may go on in the next line
+  const widest = c => Math.max(...label(c).split(/[ ._]/).map(word => word.length + 1), label(c).length / 2 + 1);
+  const width = c => Math.min(260, Math.max(c.levels ? 60 : 96, 18 + 7.4 * Math.max(widest(c), c.longest || 0)));
   function heads() {
     head.replaceChildren();
     for (const c of visible()) {
       const arrow = state.sort === c.name ? (state.down ? " \u25bc" : " \u25b2") : "";
-      const button = make("button", label(c) + arrow, c.levels ? "text" : "");
+      const button = make("button", broken(label(c)) + arrow, c.levels ? "text" : "");
       button.style.width = width(c) + "px";
       button.title = c.name;
       button.dataset.column = c.name;

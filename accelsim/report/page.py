@@ -143,7 +143,7 @@ def _column(rows: Sequence[dict[str, Any]], name: str, varied: bool) -> dict[str
         levels = list(dict.fromkeys(texts))
         place = {text: i for i, text in enumerate(levels)}
         return {
-            **column, "levels": levels, "values": [place[text] for text in texts], "order": list(range(len(levels))),
+            **column, "levels": levels, "values": [place[text] for text in texts],
             "longest": max(map(len, levels)), "few": 1 < len(levels) <= MOST_COLOURS,
         }  # fmt: skip
     unit = "" if name == "index" or known.unit == "count" else known.unit

@@ -9,7 +9,7 @@ import pytest
 
 from accelsim import __version__
 from accelsim.base.errors import ConfigError
-from accelsim.bench.cases import Traces, load_suite, run_case
+from accelsim.bench.cases import CaseTraces, load_suite, run_case
 from accelsim.bench.expected import Move, measured, moves, read_expected, read_history, update
 from tests.cli.command import call
 
@@ -37,7 +37,7 @@ def recorded(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_shipped_figures_hold(name: str) -> None:
     """The small cases of the shipped suite, exactly; `accelsim bench` runs them all."""
     suite, folder = load_suite()
-    with Traces() as traces:
+    with CaseTraces() as traces:
         found = measured(run_case(suite.matching([name])[0], traces))
     assert moves(read_expected(folder)[name], found) == [], f"accelsim bench {name} says what moved"
 
@@ -50,7 +50,7 @@ def test_every_shipped_case_has_figures_and_a_purpose() -> None:
 
 
 def test_figures_sum(suite: Path) -> None:
-    with Traces() as traces:
+    with CaseTraces() as traces:
         table = measured(run_case(load_suite(suite)[0].cases[0], traces))
     for total, prefix in (("cycles", "cycles."), ("dram_bytes", "dram_bytes.")):
         assert sum(int(value) for key, value in table.items() if key.startswith(prefix)) == table[total]
@@ -86,7 +86,8 @@ def test_a_moved_figure_is_named_with_its_change(suite: Path, capsys: pytest.Cap
 
 def test_a_change_of_the_machine_is_noticed(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recorded(suite, capsys)
-    text = SUITE.replace("workload: lenet5}", "workload: lenet5, sets: [dram.fidelity=bandwidth, dram.bandwidth_bytes_per_s=1e8]}")
+    sets = "[dram.fidelity=bandwidth, dram.bandwidth_bytes_per_s=1e8]"
+    text = SUITE.replace("workload: lenet5}", f"workload: lenet5, sets: {sets}}}")
     (suite / "cases.yaml").write_text(text)
     done = call(capsys, "bench", "--suite", suite)
     assert done.code == 1 and "1 as expected, 1 moved" in done.out
@@ -171,4 +172,4 @@ def test_recipes_cannot_be_mixed_with_densities(suite: Path, capsys: pytest.Capt
     text = SUITE.replace("recipe: deep_compression", "recipe: deep_compression, weight_density: 0.5")
     (suite / "cases.yaml").write_text(text)
     done = call(capsys, "bench", "--suite", suite, "coded")
-    assert "densities are the recipe's own" in done.out and done.code == 1
+    assert "options.weight_density is for workloads without a recipe" in done.out and done.code == 1
