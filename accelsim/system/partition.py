@@ -77,6 +77,8 @@ def possible(shape: ConvShape | GemmShape, partition: Partition) -> bool:
     groups = shape.g if isinstance(shape, ConvShape) else shape.batch
     if any(getattr(partition, name) > getattr(most, name) for name in vars(most)):
         return False
+    if partition.channels > 1 and isinstance(shape, ConvShape) and partition.outputs % groups:
+        return False  # a share of several groups would have a part of the channels of each
     return partition.outputs <= groups or partition.outputs % groups == 0
 
 
@@ -92,7 +94,7 @@ def pieces(shape: ConvShape | GemmShape, partition: Partition) -> list[Piece]:
         most = extents(shape)
         raise ConfigError(
             f"cannot cut the layer into {partition.describe()}; at most {most.describe()} parts, "
-            "and as many output parts as groups, or a multiple of them"
+            "and as many output parts as groups, or a multiple of them (needed where channels are cut)"
         )
     conv = isinstance(shape, ConvShape)
     groups = shape.g if isinstance(shape, ConvShape) else shape.batch

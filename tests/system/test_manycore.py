@@ -1,0 +1,210 @@
+"""Layers on many cores: shares cover the layer once, traffic is conserved, and laws of whole runs hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accelsim.base.errors import ConfigError
+from accelsim.sim.passes import ATTRIBUTION
+from accelsim.system.archspec import Architecture, load_arch
+from accelsim.system.partition import Partition, candidates, pieces, possible
+from accelsim.system.simulate import simulate
+from accelsim.workload.network import Network, Node
+from accelsim.workload.ops import Conv, Input, Linear, Pool
+from accelsim.workload.shapes import ConvShape, GemmShape
+from accelsim.workload.trace import Trace, synthetic_trace
+
+
+def convolve(shape: ConvShape, ifmap: Any, filters: Any) -> Any:
+    """(n, m, p, q), written as loops."""
+    top, left, bottom, right = shape.pad
+    padded = np.pad(ifmap, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    filters = filters.reshape(shape.m, shape.c // shape.g, shape.r, shape.s)
+    out = np.zeros((shape.n, shape.m, shape.p, shape.q), np.int64)
+    for m in range(shape.m):
+        first = m // (shape.m // shape.g) * (shape.c // shape.g)
+        for y in range(shape.p):
+            for x in range(shape.q):
+                top_left = y * shape.stride[0], x * shape.stride[1]
+                for r in range(shape.r):
+                    for s in range(shape.s):
+                        at = top_left[0] + r * shape.dilation[0], top_left[1] + s * shape.dilation[1]
+                        seen = padded[:, first : first + shape.c // shape.g, at[0], at[1]]
+                        out[:, m, y, x] += seen @ filters[m, :, r, s]
+    return out
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_shares_of_a_convolution_add_up_to_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups = int(rng.integers(1, 3))
+    r, stride = int(rng.integers(1, 4)), int(rng.integers(1, 3))
+    pad = tuple(int(x) for x in rng.integers(0, r, 4))
+    shape = ConvShape(
+        int(rng.integers(1, 3)), groups * int(rng.integers(1, 4)), int(rng.integers(4, 9)), 5,
+        groups * int(rng.integers(1, 4)), r, 2, (stride, 1), pad, (1, 1), groups,  # type: ignore[arg-type]
+    )
+    partition = Partition(*(int(x) for x in rng.integers(1, 4, 4)))
+    if not possible(shape, partition):
+        with pytest.raises(ConfigError, match="cannot cut the layer"):
+            pieces(shape, partition)
+        return
+    ifmap = rng.integers(-3, 4, (shape.n, shape.c, shape.h, shape.w))
+    filters = rng.integers(-3, 4, (shape.g, shape.m // shape.g, shape.c // shape.g, shape.r, shape.s))
+    out = np.zeros((shape.n, shape.m, shape.p, shape.q), np.int64)
+    macs = 0
+    for piece in pieces(shape, partition):
+        own, at = piece.shape, piece.share
+        assert isinstance(own, ConvShape)
+        per_c, per_m = shape.c // shape.g, shape.m // shape.g
+        c0, m0 = at.group0 * per_c + at.channel0, at.group0 * per_m + at.output0
+        mine = ifmap[at.image0 : at.image0 + own.n, c0 : c0 + own.c, at.in_row0 : at.in_row0 + own.h]
+        weights = filters[
+            at.group0 : at.group0 + own.g,
+            at.output0 : at.output0 + own.m // own.g,
+            at.channel0 : at.channel0 + own.c // own.g,
+        ]
+        part = convolve(own, mine, weights)
+        out[at.image0 : at.image0 + own.n, m0 : m0 + own.m, at.row0 : at.row0 + own.p] += part
+        macs += own.macs
+    assert (out == convolve(shape, ifmap, filters)).all()
+    assert macs == shape.macs
+
+
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 20), st.integers(1, 3), st.integers(1, 12))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_candidates_can_be_cut_and_shares_of_a_product_cover_it(m: int, n: int, k: int, batch: int, cores: int) -> None:
+    shape = GemmShape(m, n, k, batch)
+    options = candidates(shape, cores)
+    assert options
+    for option in options:
+        covered = np.zeros((batch, m, n, k), int)
+        for piece in pieces(shape, option):
+            own, at = piece.shape, piece.share
+            assert isinstance(own, GemmShape)
+            covered[
+                at.group0 : at.group0 + own.batch,
+                at.image0 : at.image0 + own.m,
+                at.output0 : at.output0 + own.n,
+                at.channel0 : at.channel0 + own.k,
+            ] += 1
+        assert (covered == 1).all()
+        assert option.cores <= cores
+
+
+NETWORK = Network(
+    "small",
+    [
+        Node("x", Input((1, 8, 12, 12))),
+        Node("conv", Conv(16, 3, pad=1, bias=False), ("x",)),
+        Node("pool", Pool("max", 2, 2), ("conv",)),
+        Node("wide", Conv(32, 3, pad=1, bias=False), ("pool",)),
+        Node("fc", Linear(40), ("wide",)),
+    ],
+)
+
+MANY = """
+extends: systolic_ws_32
+name: many
+source: test
+engine: {rows: 4, cols: 4}
+dram: {fidelity: bandwidth}
+cores:
+  count: 8
+  hubs: [8]
+  shared_buffer: {name: global_buffer, capacity_bytes: 65536, word_bits: 64}
+noc: {topology: reduction_and_broadcast}
+"""
+
+
+def many(tmp_path: Path, *overrides: str, noc: str = "mesh, columns: 3, rows: 3, flit_bytes: 8") -> Architecture:
+    path = tmp_path / "many.yaml"
+    path.write_text(MANY.replace("reduction_and_broadcast", noc))
+    return load_arch(path, overrides)
+
+
+def trace() -> Trace:
+    return synthetic_trace(NETWORK)
+
+
+def test_a_run_obeys_the_laws(tmp_path: Path) -> None:
+    result = simulate(many(tmp_path), trace())
+    assert result.macs == NETWORK.macs
+    for layer in result.layers:
+        assert set(layer.cycles_by_cause) == set(ATTRIBUTION)
+        assert layer.energy_pj["noc"] > 0
+        assert layer.info["cores"] >= 1 and 0 < layer.info["core_utilization"] <= 1
+    # feature maps stay at the hub; weights are fetched once: no layer is cut by pixels here
+    assert result.layers[0].dram_bytes["ifmap"] > 0 and result.layers[2].dram_bytes["ifmap"] == 0
+    assert result.cycles == result.timeline.end
+    again = simulate(many(tmp_path), trace())
+    assert again.to_json() == result.to_json()
+
+
+@pytest.mark.parametrize(
+    "noc", ["mesh, columns: 3, rows: 3, flit_bytes: 8, fidelity: bandwidth", "switch, ports: 9, flit_bytes: 8"]
+)
+def test_any_network_will_do(tmp_path: Path, noc: str) -> None:
+    result = simulate(many(tmp_path, noc=noc), trace())
+    assert result.macs == NETWORK.macs
+
+
+def test_many_cores_are_faster_than_one_and_an_ideal_network_is_fastest(tmp_path: Path) -> None:
+    one = simulate(many(tmp_path, "cores.count=1"), trace()).cycles
+    eight = simulate(many(tmp_path), trace()).cycles
+    ideal = simulate(many(tmp_path, "noc.fidelity=ideal"), trace()).cycles
+    assert ideal < eight < one
+
+
+@pytest.mark.parametrize(
+    "pin", ["outputs: 8", "channels: 4", "rows: 4", "rows: 2, outputs: 2, channels: 2"]
+)
+def test_a_pinned_partition_is_used(tmp_path: Path, pin: str) -> None:
+    result = simulate(many(tmp_path, f"cores.partition=[{{layers: wide, {pin}}}]"), trace())
+    wide = next(layer for layer in result.layers if layer.name == "wide")
+    counts = dict(part.split(": ") for part in pin.split(", "))
+    assert wide.info["partition"] == Partition(**{name: int(count) for name, count in counts.items()}).describe()
+    assert wide.macs == NETWORK["wide"].macs
+    if "channels" not in pin and "rows" not in pin:
+        # distinct filters: everyone's ifmap is one multicast, so DRAM sees each weight once
+        assert wide.dram_bytes["filter"] == NETWORK["wide"].params
+
+
+def test_weights_that_must_be_resident_cause_no_traffic(tmp_path: Path) -> None:
+    result = simulate(many(tmp_path, "cores.resident_weights=true"), trace())
+    assert all(layer.dram_bytes["filter"] == 0 for layer in result.layers)
+
+
+def test_a_pipeline_overlaps_layers(tmp_path: Path) -> None:
+    assign = "cores.assign=[{layers: conv, cores: [0, 1, 2, 3]}, {layers: '*', cores: [4, 5, 6, 7]}]"
+    options = ("cores.schedule=pipeline", "cores.resident_weights=true", assign)
+    one, four = (simulate(many(tmp_path, *options, f"cores.items={n}"), trace()) for n in (1, 4))
+    assert four.batch == 4 and four.macs == 4 * one.macs
+    assert four.cycles < 4 * one.cycles
+    assert four.cycles > max(layer.cycles for layer in one.layers) * 4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("cores.hubs=[9]",), "9 terminals, from 0 on, but cores and hubs use number 9"),
+        (("cores.items=2",), "belong to schedule: pipeline"),
+        (("cores.partition=[{outputs: 16}]",), "needs 16 cores, there are 8"),
+        (("cores.partition=[{rows: 8, layers: fc}]",), "cannot cut the layer into rows 8"),
+        (("cores.terminals=[0, 1]",), "must name 8 different terminals, got 2"),
+        (
+            ("cores.resident_weights=true", "buffers.filter_buffer.capacity_bytes=512"),
+            r"must be resident, but core 0 would hold \d+ bytes and its 'filter_buffer' has 512",
+        ),
+    ],
+)
+def test_bad_input_is_refused(tmp_path: Path, overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        simulate(many(tmp_path, *overrides), trace())
