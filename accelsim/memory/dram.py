@@ -142,6 +142,11 @@ class Dram:
         self._run(_FAR, -1, 1)
         return self.cycle_of(self.last_data_clock())
 
+    def settle(self, cycle: int) -> None:
+        """Bring the counters up to core cycle `cycle`, unless someone still waits for a transfer."""
+        if len(self._free) == len(self._t) and cycle > self._now:
+            self.advance(cycle)
+
     def stats(self) -> MemoryStats:
         """See `MemoryModel.stats`; summed over channels."""
         p, h = self.parameters, lay

@@ -14,6 +14,8 @@ ACTIONS = (
     "activate", "read_burst", "write_burst", "refresh", "active_standby_clock", "precharge_standby_clock",
 )
 
+STANDBY = ACTIONS[4:]
+
 
 def energy_pj(table: Table, timing: DramTimings) -> dict[str, float]:
     """Picojoules of each of `ACTIONS`, for all devices of a rank.

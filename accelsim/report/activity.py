@@ -68,7 +68,7 @@ def on_the_bus(result: RunResult) -> tuple[Ints, Ints, Ints]:
     transfers = result.timeline.transfers
     order = np.argsort(transfers["done"], kind="stable").astype(np.int64)
     done = transfers["done"][order]
-    if result.arch_data["dram"].get("fidelity") == "ideal" or not len(done):
+    if result.dram_fidelity == "ideal" or not len(done):
         return order, done, done
     rate = Fraction(result.dram_bytes_per_cycle).limit_denominator(result.clock_hz)
     taken = np.maximum(1, -(-transfers["bytes"][order] * rate.denominator // rate.numerator))

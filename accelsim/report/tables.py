@@ -68,7 +68,7 @@ def header_lines(result: RunResult, inputs: Mapping[str, str], width: int) -> li
         "clock": f"{si(result.clock_hz, 'Hz')}, {data['technology']['node_nm']} nm",
         "precision": f"{bits} bits",
         "DRAM": f"{data['dram']['standard']}, {si(result.dram_bytes_per_cycle * result.clock_hz, 'B/s')}, "
-        f"fidelity {data['dram'].get('fidelity', 'bandwidth')}",
+        f"fidelity {result.dram_fidelity}",
         "trace": result.trace_hash,
         **inputs,
     }
@@ -224,11 +224,40 @@ def total_lines(result: RunResult, width: int) -> list[Line]:
         f"of {_digits(peak / 1e12)} TOPS",
         "DRAM": f"{moved:,} bytes ({human_bytes(moved)}), {si(moved / result.seconds, 'B/s')}, "
         f"{100 * moved / result.seconds / limit:.1f}% of its bandwidth",
+        **_dram_facts(result),
         "energy": f"{si(result.energy_pj * 1e-12, 'J')}, {si(result.power_w, 'W')} on average",
         "efficiency": f"{_digits(result.tops_per_watt)} TOPS/W",
         "area": f"{sum(result.area_mm2.values()):.4g} mm2 on chip: {areas}",
     }
     return [[("Total", "bold")], *_facts(facts, width)]
+
+
+_DRAM_ACTIONS = {
+    "activate": "activates",
+    "read_burst": "reads",
+    "write_burst": "writes",
+    "refresh": "refresh",
+    "active_standby_clock": "standby with open rows",
+    "precharge_standby_clock": "standby without",
+}
+
+
+def _dram_facts(result: RunResult) -> dict[str, str]:
+    """What a detailed DRAM counts: rows, latency, energy by command."""
+    if result.dram is None:
+        return {}
+    stats, energy = result.dram.stats, result.dram.energy_pj
+    bursts = max(1, stats.row_hits + stats.row_misses + stats.row_conflicts)
+    rows = ((stats.row_hits, "hits"), (stats.row_misses, "misses"), (stats.row_conflicts, "conflicts"))
+    facts = {
+        "DRAM rows": f"{', '.join(f'{100 * count / bursts:.1f}% {name}' for count, name in rows)} of "
+        f"{bursts:,} bursts; {stats.activates:,} activates, {stats.refreshes:,} refreshes"
+    }
+    total = sum(energy.values())
+    if total:
+        shares = ", ".join(f"{name} {100 * energy.get(a, 0.0) / total:.1f}%" for a, name in _DRAM_ACTIONS.items())
+        facts["DRAM energy"] = f"{si(total * 1e-12, 'J')}, I/O drivers left out: {shares}"
+    return facts
 
 
 def _shares(result: RunResult) -> str:

@@ -106,8 +106,10 @@ class CorePlayer:
         prefetch: bool,
         gate: Gate | None = None,
         foreign: frozenset[tuple[int, int]] = frozenset(),
+        watch: Callable[[int, int], None] | None = None,
     ) -> None:
         self.env = env
+        self.watch = watch
         self.gate = gate
         self.foreign = foreign
         self.port = port
@@ -199,6 +201,8 @@ class CorePlayer:
             self._layer_begun = index
             self._wake("loader")
             yield from self._play(index, table)
+            if self.watch is not None:
+                self.watch(index, int(self.env.now))
             if self.gate is not None:
                 self.gate.leaves(index)
         self.finished = True
@@ -333,7 +337,13 @@ def _next_fetch(n_bytes: list[int]) -> list[bool]:
     return ends
 
 
-def play(tables: Sequence[PassTable], memory: Memory, *, prefetch: bool = False) -> Timeline:
+def play(
+    tables: Sequence[PassTable],
+    memory: Memory,
+    *,
+    prefetch: bool = False,
+    watch: Callable[[int, int], None] | None = None,
+) -> Timeline:
     """Run the tables one after another on one core.
 
     Parameters
@@ -343,6 +353,8 @@ def play(tables: Sequence[PassTable], memory: Memory, *, prefetch: bool = False)
         A fresh model; its own statistics hold what it did afterwards.
     prefetch : bool
         Fetch filters of the next layer while this one still computes.
+    watch : callable, optional
+        Called with (layer, cycle) when a layer has ended.
 
     Returns
     -------
@@ -357,7 +369,7 @@ def play(tables: Sequence[PassTable], memory: Memory, *, prefetch: bool = False)
         table.check()
     env = CountingEnvironment()
     port = MemoryPort(env, memory)
-    core = CorePlayer(env, port, tables, prefetch)
+    core = CorePlayer(env, port, tables, prefetch, watch=watch)
     env.run_while(lambda: not core.finished)
     if not core.finished:
         raise DeadlockError(f"at cycle {env.now}: {core.blocked() or 'nothing is left to do'}")

@@ -66,11 +66,19 @@ class Dram(Spec):
     )
     fidelity: Literal["ideal", "bandwidth", "detailed"] = pydantic.Field(
         default="bandwidth",
-        description="no time at all; a pipe of this bandwidth and latency; or banks, rows and a controller (`detail`)",
+        description="no time at all; a pipe of this bandwidth and latency; or banks, rows and a controller "
+        "(default: detailed where `detail` is given)",
     )
     detail: DramConfig | None = pydantic.Field(
         default=None, description="the detailed model: a table of accelsim/memory/standards and its controller"
     )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _as_exact_as_it_is_given(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("fidelity") is None:
+            return {**data, "fidelity": "detailed" if data.get("detail") else "bandwidth"}
+        return data
 
     @pydantic.model_validator(mode="after")
     def _has_detail(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,8 +13,10 @@ from accelsim.energy.costs import LEAKAGE, Component, ComponentCosts, CostRow, E
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import dram_rows, noc_rows, sram_rows, vector_rows
 from accelsim.energy.usertables import load_user_table
+from accelsim.memory.dram_energy import ACTIONS, STANDBY, energy_pj
+from accelsim.memory.dram_spec import load_standard, resolve
 from accelsim.sim.passes import PassArray
-from accelsim.system.archspec import Architecture, Cores
+from accelsim.system.archspec import Architecture, ArchSpec, Cores
 
 _READ = (("filter_address", "filter_bytes"), ("ifmap_address", "ifmap_bytes"), ("psum_address", "psum_in_bytes"))
 _WRITTEN = (("ofmap_address", "ofmap_bytes"), ("psum_address", "psum_out_bytes"))
@@ -27,7 +30,7 @@ class _Priced:
         spec = arch.spec
         table = (arch.path.parent if arch.path else Path()) / spec.energy.table if spec.energy.table else None
         stamp = table.stat().st_mtime_ns if table is not None and table.is_file() else 0
-        chip = (spec.cores, arch.data.get("noc"))
+        chip = (spec.cores, arch.data.get("noc"), spec.dram.fidelity, spec.dram.detail)
         parts = (chip, spec.technology, spec.buffers, spec.vector, spec.precision, spec.dram.standard, spec.clock_hz)
         self.table = table
         self.key = f"{arch.engine.kind} {arch.engine.spec!r} {parts!r} {table} {stamp}"
@@ -55,11 +58,31 @@ def _price_list(priced: _Priced) -> tuple[CostModel, ComponentCosts]:
         if shared is not None:
             parts.append(sram_rows(model, shared.name, shared.capacity_bytes, shared.word_bits))
         parts.append(_network(arch, spec.cores, model, bits["psum"]))
-    parts.append(dram_rows(model, spec.dram.standard))
+    user = load_user_table(priced.table, cycle_seconds=1 / spec.clock_hz) if priced.table is not None else None
+    by_command = None if user is not None and _by_byte(user.actions.get("dram", {})) else _dram_commands(spec)
+    parts.append(by_command or dram_rows(model, spec.dram.standard))
     costs = ComponentCosts(parts)
-    if priced.table is not None:
-        costs = load_user_table(priced.table, cycle_seconds=1 / spec.clock_hz).replace_in(costs)
-    return model, costs
+    return model, costs if user is None else user.replace_in(costs)
+
+
+def _by_byte(actions: Mapping[str, CostRow]) -> bool:
+    """A user's table prices the DRAM by the byte only."""
+    return bool(actions) and not set(actions) & set(ACTIONS)
+
+
+def _dram_commands(spec: ArchSpec) -> Component | None:
+    """The DRAM priced by its commands and by the clocks that its ranks stand by, or None if that cannot be done.
+
+    Core only, as its currents are: without what drivers and terminations of the data bus take.
+    """
+    if spec.dram.fidelity != "detailed" or spec.dram.detail is None or spec.cores is not None:
+        return None
+    table = load_standard(spec.dram.detail.standard)
+    if not table.rails:
+        return None
+    source = f"{table.name}, IDD currents: {'; '.join(dict.fromkeys(rail.source for rail in table.rails))}"
+    prices = energy_pj(table, resolve(spec.dram.detail, table, "dram.detail").timing)
+    return Component("dram", {action: CostRow(energy, source) for action, energy in prices.items()})
 
 
 def _network(arch: Architecture, cores: Cores, model: CostModel, psum_bits: int) -> Component:
@@ -105,6 +128,16 @@ class Costs:
             counts.add("dram", action, total)
         return counts
 
+    @property
+    def by_command(self) -> bool:
+        """Is the DRAM priced by its commands? Else by the byte."""
+        return "activate" in self.table.component("dram").actions
+
+    def dram_energy_pj(self, counts: ActionCounts) -> dict[str, float]:
+        """Action -> picojoules of the DRAM's share in these counts."""
+        report = self.price(counts, 0.0)
+        return {row.action: row.energy_pj for row in report.rows if row.component == "dram"}
+
     def price(self, counts: ActionCounts, seconds: float) -> EnergyReport:
         """Energy of these actions, and leakage for this time."""
         return self.table.apply(counts, seconds)
@@ -121,6 +154,8 @@ def energy_by_component(report: EnergyReport) -> dict[str, float]:
     for row in report.rows:
         if row.action == LEAKAGE:
             static["dram_standby" if row.component == "dram" else LEAKAGE] += row.energy_pj
+        elif row.component == "dram" and row.action in STANDBY:
+            static["dram_standby"] += row.energy_pj
         else:
             parts[row.component] = parts.get(row.component, 0.0) + row.energy_pj
     return {**parts, **static}

@@ -12,6 +12,7 @@ from accelsim.base.errors import SimulationBug
 from accelsim.base.registry import Registry
 from accelsim.sim.passes import ATTRIBUTION
 from accelsim.sim.player import Timeline
+from accelsim.system.dram_meter import DramReport
 
 VIEWS: Registry[Callable[..., Any]] = Registry("view of a result", "accelsim.report")
 """Ways to show a result: `html`, `pandas`. They live above this room, and register themselves."""
@@ -94,6 +95,8 @@ class RunResult:
     timeline : Timeline
     overlapped_cycles : int or None
         Length of a run whose layers overlap (a pipeline of cores); None: they follow each other.
+    dram : DramReport or None
+        What a detailed DRAM has counted, and what that took.
     """
 
     arch: str
@@ -109,6 +112,13 @@ class RunResult:
     dram_bytes_per_cycle: float
     timeline: Timeline
     overlapped_cycles: int | None = None
+    dram: DramReport | None = None
+
+    @property
+    def dram_fidelity(self) -> str:
+        """Of the DRAM: "ideal", "bandwidth" or "detailed"."""
+        dram = self.arch_data["dram"]
+        return str(dram.get("fidelity") or ("detailed" if dram.get("detail") else "bandwidth"))
 
     @property
     def cycles(self) -> int:
@@ -186,6 +196,7 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: what `--json` writes. Units are in the names."""
+        detailed = {} if self.dram is None else {"dram": self.dram.as_dict()}
         return {
             "format": "accelsim-result",
             "version": self.version,
@@ -198,6 +209,7 @@ class RunResult:
             "cycles_by_cause": self.cycles_by_cause(),
             "energy_pj_by_component": self.energy_by_component(),
             "area_mm2_by_component": self.area_mm2,
+            **detailed,
             "layers": [layer_record(layer) for layer in self.layers],
             "arch_data": self.arch_data,
         }

@@ -19,6 +19,7 @@ from accelsim.sim.player import Timeline, play
 from accelsim.system.archspec import ArchSpec, Architecture
 from accelsim.system.buffers import limit_ports
 from accelsim.system.costs import Costs, energy_by_component
+from accelsim.system.dram_meter import DramMeter
 from accelsim.system.residency import Residency
 from accelsim.system.result import LayerResult, RunResult
 from accelsim.system.schedule import Schedule, Step, schedule
@@ -58,7 +59,11 @@ def simulate(arch: Architecture, trace: Trace, *, progress: Progress | None = No
         return simulate_cores(arch, trace, build_memory(arch.spec), progress)
     plan = _Plan(arch, trace, progress)
     memory = build_memory(arch.spec)
-    timeline = play(plan.tables, memory, prefetch=arch.spec.mapping.prefetch)
+    meter = DramMeter(memory) if arch.spec.dram.fidelity == "detailed" else None  # type: ignore[arg-type]
+    watch = None if meter is None else meter.layer_ends
+    timeline = play(plan.tables, memory, prefetch=arch.spec.mapping.prefetch, watch=watch)
+    if meter is not None:
+        meter.run_ends(timeline.end)
     costs = Costs(arch)
     result = RunResult(
         arch=arch.name,
@@ -68,12 +73,16 @@ def simulate(arch: Architecture, trace: Trace, *, progress: Progress | None = No
         version=__version__,
         batch=trace.network.batch,
         clock_hz=arch.spec.clock_hz,
-        layers=_layers(plan, timeline, costs, arch.spec),
+        layers=_layers(plan, timeline, costs, arch.spec, meter),
         area_mm2=costs.area_mm2(),
         peak_macs_per_cycle=arch.engine.peak_macs_per_cycle(arch.spec.bits()),
         dram_bytes_per_cycle=float(arch.spec.dram_bytes_per_cycle()),
         timeline=timeline,
     )
+    if meter is not None:
+        result.dram = meter.report(arch.spec.clock_hz)
+        if costs.by_command:
+            result.dram.energy_pj = costs.dram_energy_pj(result.counts())
     result.check()
     return result
 
@@ -208,11 +217,14 @@ class _Plan:
             table.prefetch = room.holds == ("filter",) and both_streamed and largest * room.slots <= room.free_bytes
 
 
-def _layers(plan: _Plan, timeline: Timeline, costs: Costs, spec: ArchSpec) -> list[LayerResult]:
+def _layers(
+    plan: _Plan, timeline: Timeline, costs: Costs, spec: ArchSpec, meter: DramMeter | None
+) -> list[LayerResult]:
     results = []
     for index, (step, table, times) in enumerate(zip(plan.schedule.steps, plan.tables, timeline.layers, strict=True)):
         counts = ActionCounts(table.counts)
-        counts.merge(costs.dram_counts(table.rows))
+        counts.merge(meter.layer_counts(index) if meter and costs.by_command else costs.dram_counts(table.rows))
+        rows = {} if meter is None else meter.layer_rows(index)
         results.append(
             LayerResult(
                 name=step.layer.name,
@@ -227,7 +239,7 @@ def _layers(plan: _Plan, timeline: Timeline, costs: Costs, spec: ArchSpec) -> li
                 dram_bytes=times.bytes_by_operand,
                 counts=counts,
                 energy_pj=energy_by_component(costs.price(counts, times.cycles / spec.clock_hz)),
-                info={**table.info, "kept_bytes": plan.residency.held_bytes(index)},
+                info={**table.info, "kept_bytes": plan.residency.held_bytes(index), **rows},
             )
         )
     return results

@@ -49,7 +49,8 @@ def test_every_table_is_sound_and_sourced(name: str) -> None:
 
 def test_the_standards_asked_for_are_there() -> None:
     assert standard_names() == [
-        "ddr3_1600", "ddr4_2400", "ddr4_3200", "gddr6", "hbm", "hbm2", "lpddr3_1600", "lpddr4_3200", "lpddr5_6400",
+        "ddr3_1600", "ddr3_2133", "ddr4_2400", "ddr4_3200", "gddr6", "hbm", "hbm2", "lpddr3_1600", "lpddr4_3200",
+        "lpddr5_6400",
     ]
 
 

@@ -245,7 +245,7 @@ def test_the_detailed_dram_brings_its_own_bandwidth() -> None:
     assert math.isclose(result.dram_bytes_per_cycle, 25.6e9 / 700e6)
     assert result.cycles >= run(load_arch("tpu_v1", ["dram.fidelity=ideal"]), residual()).cycles
     with pytest.raises(ConfigError, match="fidelity: detailed needs the key dram.detail"):
-        load_arch("tpu_v1", ["dram.fidelity=detailed"])
+        load_arch("teaching_4x4", ["dram.fidelity=detailed"])
 
 
 def test_operands_are_stored_as_the_trace_has_them_if_asked() -> None:
