@@ -1,0 +1,456 @@
+"""Row stationary: the search for m, n, e, p, q, r, t, and the passes of a mapping with their exact traffic.
+
+Names as in Chen et al., JSSC 52(1), 2017, Table II: `m` output channels whose sums are in the global buffer, `n`
+images and `e` output rows of a pass, `p` filters and `q` channels in a PE, `r` channels and `t` filters over PEs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.base.errors import ConfigError
+from accelsim.base.units import ceil_div
+from accelsim.dataflow.row_stationary import (
+    RsArray,
+    RsPass,
+    load_cycles,
+    pass_timing,
+    stacks_that_fit,
+    window_groups,
+)
+from accelsim.engines.base import Task
+from accelsim.mapping.problem import Loops, Mapping
+from accelsim.mapping.tiles import TILE_DTYPE
+
+#: A pass: what the tiler says of a tile, and the filters and channels in a PE
+RS_TILE_DTYPE = np.dtype([*TILE_DTYPE.descr, ("p", np.int64), ("q", np.int64)])
+
+Tiles = NDArray[Any]  # of RS_TILE_DTYPE
+Ints = NDArray[np.int64]
+
+EXACT = 8
+"""Candidates whose cycles are counted exactly after the estimate."""
+
+
+@dataclass(frozen=True)
+class RsMapping(Mapping):
+    """A row-stationary mapping; of the fields of `Mapping`, a tile is a pass, and `order` is "mkn" or "nmk".
+
+    "mkn": strips of images outermost, then blocks of m filters; "nmk" the other way round. In both, channels follow,
+    and the passes of a block of m filters are innermost.
+    """
+
+    m_block: int = 1
+    p: int = 1
+    q: int = 1
+    r: int = 1
+    t: int = 1
+
+    def describe(self) -> str:
+        """`m=96 n=1 e=7 p=16 q=1 r=1 t=2`, and what is not a matter of course."""
+        outer = " filters_outer" if self.order == "nmk" else ""
+        return f"m={self.m_block} n={self.images} e={self.rows} p={self.p} q={self.q} r={self.r} t={self.t}{outer}"
+
+
+@dataclass(frozen=True)
+class RsProblem:
+    """A layer for this search: its loops, the array, and the bytes that operands may take.
+
+    Attributes
+    ----------
+    loops : Loops
+    array : RsArray
+    bits : tuple of int
+        Of ifmap, filter, psum, ofmap in the buffers.
+    ifmap_bytes, psum_bytes, filter_bytes : int
+        Room for all tiles of the operand.
+    shared : bool
+        ifmap and psums have one room together: `psum_bytes`.
+    on_chip : tuple of bool
+        (ifmap, ofmap, filter) cause no traffic.
+    step_rows : int
+        Not 0: images are time steps of so many rows, see `Problem`.
+    """
+
+    loops: Loops
+    array: RsArray
+    bits: tuple[int, int, int, int]
+    ifmap_bytes: int
+    psum_bytes: int
+    filter_bytes: int
+    shared: bool
+    on_chip: tuple[bool, bool, bool]
+    step_rows: int = 0
+
+    @classmethod
+    def of(cls, task: Task, loops: Loops, array: RsArray, step_rows: int) -> RsProblem:
+        """The problem of a task; of ifmap and filter, a room holds as many tiles as it has slots."""
+        ifmap, psum, filters = (task.room_of(o) for o in ("ifmap", "psum", "filter"))
+        bits = (task.bits["ifmap"], task.bits["filter"], task.bits["psum"], task.bits["ofmap"])
+        return cls(
+            loops, array, bits, ifmap.free_bytes // ifmap.slots, psum.free_bytes, filters.free_bytes // filters.slots,
+            ifmap.name == psum.name, task.on_chip, step_rows,
+        )  # fmt: skip
+
+    def filter_rows(self) -> int:
+        """Rows of the filter in a pass: all, or even parts of them."""
+        return ceil_div(self.loops.r, ceil_div(self.loops.r, self.array.rows))
+
+    def ifmap_tile_bytes(self, n: Any, e: Any, channels: Any) -> Any:
+        """Of the part of an ifmap that a pass reads, padding included."""
+        if self.on_chip[0]:
+            return 0 * n * e * channels
+        loops = self.loops
+        reach = (self.filter_rows() - 1) * loops.dilation[0]
+        rows = np.minimum(e * (reach + 1), (e - 1) * loops.stride[0] + reach + 1)
+        cols = (loops.q - 1) * loops.stride[1] + (loops.s - 1) * loops.dilation[1] + 1
+        return -(-n * channels * rows * cols * self.bits[0] // 8)
+
+    def psum_tile_bytes(self, n: Any, e: Any, m: Any) -> Any:
+        """Of the sums of m output channels."""
+        return -(-n * e * self.loops.q * m * self.bits[2] // 8)
+
+
+def check_fits(array: RsArray, loops: Loops, fold_rows: bool) -> None:
+    """Refuse filters that the array cannot hold.
+
+    Raises
+    ------
+    ConfigError
+        Saying by how much, and what would fit.
+    """
+    need = window_groups(1, loops.s, loops.q, loops.stride[1], loops.dilation[1])
+    if need > array.ifmap_spad:
+        most = (array.ifmap_spad - 1) // loops.dilation[1] + 1
+        dilated = f" with dilation {loops.dilation[1]}" if loops.dilation[1] > 1 else ""
+        raise ConfigError(
+            f"a filter row of {loops.s} columns{dilated} needs {need} words of the ifmap spad, but it has "
+            f"{array.ifmap_spad}, {need - array.ifmap_spad} too few; up to {most} columns fit"
+        )
+    if loops.s > array.filter_spad:
+        raise ConfigError(
+            f"a filter row of {loops.s} columns needs as many words of the filter spad, but it has "
+            f"{array.filter_spad}, {loops.s - array.filter_spad} too few"
+        )
+    if loops.r > array.rows and not fold_rows:
+        raise ConfigError(
+            f"the filter has {loops.r} rows, but the array has {array.rows}, {loops.r - array.rows} too few, and "
+            f"filter rows are not folded; engine.rows >= {loops.r} or engine.fold_rows: true would do"
+        )
+
+
+# --- search ---
+
+
+def even_parts(extent: int, most: int, limit: int = 16) -> Ints:
+    """Sizes ceil(extent / k) up to `most`, the largest `limit` of them."""
+    most = max(1, min(extent, most))
+    found = {most} if most < extent else {extent}
+    k = ceil_div(extent, most)
+    while len(found) < limit and k <= extent:
+        found.add(ceil_div(extent, k))
+        k += 1
+    return np.array(sorted(found, reverse=True), np.int64)
+
+
+_COLUMNS = ("n", "e", "p", "q", "r", "t", "m", "outer", "traffic", "cycles")
+
+
+def search(problem: RsProblem, objective: str, bytes_per_cycle: Any) -> RsMapping:
+    """The best mapping: by DRAM traffic and then cycles, or by cycles (the longer of array and DRAM) and then traffic.
+
+    Exhaustive over even parts of every loop. Cycles are estimated, so those within 1/64 of the best count as equal;
+    the first few are then counted exactly. Ties go to the order of the search.
+
+    Raises
+    ------
+    ConfigError
+        If not even one row of one filter fits the buffers: says what is missing.
+    """
+    rows = np.concatenate([part for part in _options(problem)] or [np.empty((0, len(_COLUMNS)), np.int64)])
+    if not len(rows):
+        raise ConfigError(_why_not(problem))
+    traffic, cycles = rows[:, 8], rows[:, 9]
+    if objective == "traffic":
+        order = np.lexsort((cycles, traffic))
+        order = order[traffic[order] == traffic[order[0]]]
+    else:
+        total = np.maximum(traffic * bytes_per_cycle.denominator // (8 * bytes_per_cycle.numerator), cycles)
+        near = np.flatnonzero(total <= total.min() + total.min() // 64)
+        order = near[np.lexsort((cycles[near], traffic[near]))]
+    best = [_mapping(problem, rows[i].tolist()) for i in order[:EXACT]]
+    exact = [processing_cycles(problem, mapping) for mapping in best]
+    return best[int(np.argmin(exact))]
+
+
+def _mapping(problem: RsProblem, row: list[int]) -> RsMapping:
+    n, e, p, q, r, t, m, outer = row[:8]
+    loops = problem.loops
+    return RsMapping(
+        1, n, e, loops.q, p * t, q * r, problem.filter_rows(), loops.s, "nmk" if outer else "mkn",
+        m_block=m, p=p, q=q, r=r, t=t,
+    )  # fmt: skip
+
+
+def _options(problem: RsProblem) -> list[NDArray[np.int64]]:
+    """All feasible candidates, one array for each (q, r)."""
+    loops, array = problem.loops, problem.array
+    taps = problem.filter_rows()
+    each = window_groups(1, loops.s, loops.q, loops.stride[1], loops.dilation[1])
+    most_q = min(loops.channels, array.ifmap_spad // each, array.filter_spad // loops.s)
+    images = np.array([problem.step_rows or loops.images], np.int64)
+    if not problem.step_rows:
+        images = even_parts(loops.images, loops.images, 8)
+    found = []
+    for q in even_parts(loops.channels, most_q, 12).tolist():
+        most_p = min(array.psum_spad, array.filter_spad // (q * loops.s))
+        ps = even_parts(loops.outputs, most_p, 12)
+        for r in even_parts(ceil_div(loops.channels, q), array.rows // taps, 12).tolist():
+            depth = taps * r
+            es = even_parts(loops.p, array.cols * (array.rows // depth), 16)
+            stacks = np.array([stacks_that_fit(array, depth, int(e)) for e in es], np.int64)
+            most_t = int(stacks.max(initial=0))
+            if not most_t:
+                continue
+            ts = _trips(loops.outputs, most_t)
+            n, e, p, t, outer = (
+                x.ravel() for x in np.meshgrid(images, np.arange(len(es)), ps, ts, [0, 1], indexing="ij")
+            )
+            fits = (t <= stacks[e]) & (t <= -(-loops.outputs // p))
+            n, e, p, t, outer = (x[fits] for x in (n, es[e], p, t, outer))
+            if len(n):
+                found.append(_score(problem, n, e, p, q, r, t, outer))
+    return found
+
+
+def _trips(outputs: int, most: int) -> Ints:
+    """Counts of stacks worth trying: all of a few, then the even parts and the most."""
+    few = set(range(1, min(most, 14) + 1)) | {most} | {2**k for k in range(12) if 2**k <= most}
+    few |= set(even_parts(outputs, most, 12).tolist())
+    return np.array(sorted(few), np.int64)
+
+
+def _score(problem: RsProblem, n: Ints, e: Ints, p: Ints, q: int, r: int, t: Ints, outer: Ints) -> Ints:
+    """Candidates that fit the buffers, with traffic (bits) and estimated cycles; columns as `_COLUMNS`."""
+    loops, array = problem.loops, problem.array
+    taps, pt, qr = problem.filter_rows(), p * t, q * r
+    ifmap = problem.ifmap_tile_bytes(n, e, qr)
+    room = problem.psum_bytes - (ifmap * (problem.psum_bytes // max(1, problem.ifmap_bytes)) if problem.shared else 0)
+    units = room * 8 // (problem.bits[2] * n * e * loops.q) // np.minimum(pt, loops.outputs)
+    filters = -(-pt * qr * taps * loops.s * problem.bits[1] // 8)
+    fits = (units > 0) & (ifmap <= problem.ifmap_bytes) & (filters <= problem.filter_bytes)
+    n, e, p, t, outer, pt, units = (x[fits] for x in (n, e, p, t, outer, pt, units))
+    blocks = -(-loops.outputs // pt)  # passes over filters
+    m_blocks = -(-blocks // np.minimum(units, blocks))
+    units = -(-blocks // m_blocks)
+    c_blocks = ceil_div(loops.channels, qr) * ceil_div(loops.r, taps)
+    strips = -(-loops.images // n) * -(-loops.p // e)
+    alone_f = (c_blocks == 1) & (units == 1)  # one filter tile in a block of m
+    alone_i = c_blocks == 1
+    times_f = np.where(alone_f & ((outer == 1) | (m_blocks == 1)), 1, strips)
+    times_i = np.where(alone_i & ((outer == 0) | (m_blocks == 1)), 1, np.where(strips * c_blocks == 1, 1, m_blocks))
+    traffic = np.zeros(len(n), np.int64)
+    if not problem.on_chip[2]:
+        traffic += loops.filter_elements() * problem.bits[1] * times_f
+    if not problem.on_chip[0]:
+        traffic += loops.groups * loops.images * loops.channels * loops.w * _strip_rows(loops, e) * times_i * (
+            problem.bits[0]
+        )
+    if not problem.on_chip[1]:
+        traffic += loops.ofmap_elements() * problem.bits[3]
+    reloads = np.where(alone_f & ((outer == 1) | (m_blocks == 1)), blocks, blocks * strips * c_blocks)
+    load = taps * r * t * -(-p * q * loops.s // array.filter_words)
+    window = -(-e * t * p // array.psum_words)
+    group = -(-r * np.minimum(e * taps, (e - 1) * loops.stride[0] + (taps - 1) * loops.dilation[0] + 1)
+              // array.ifmap_words)
+    fresh = min(loops.stride[1], loops.s) * q
+    step = np.maximum(np.maximum(loops.s * q * p, window), group * fresh)
+    first = np.maximum(0, loops.s * q * group + p - loops.s * q * p)
+    cycles = loops.groups * (
+        reloads * load + blocks * strips * c_blocks * (first + n * loops.q * step + window + taps * r)
+    )
+    full = np.full(len(n), 1, np.int64)
+    m = np.minimum(units * pt, loops.outputs)
+    return np.stack([n, e, p, full * q, full * r, t, m, outer, traffic, cycles], axis=1)
+
+
+def _strip_rows(loops: Loops, e: Ints) -> Ints:
+    """Input rows that all strips of `e` output rows fetch together, for each e."""
+    sums = {int(x): sum(b - a for a, b in (_rows(loops, row, min(int(x), loops.p - row), 0, loops.r)
+                        for row in range(0, loops.p, int(x)))) for x in np.unique(e)}
+    return np.array([sums[int(x)] for x in e], np.int64)
+
+
+def _rows(loops: Loops, row0: int, rows: int, tap0: int, taps: int) -> tuple[int, int]:
+    """(first input row, the one after the last) of output rows, padding cut off."""
+    low = row0 * loops.stride[0] - loops.pad_top + tap0 * loops.dilation[0]
+    high = low + (rows - 1) * loops.stride[0] + (taps - 1) * loops.dilation[0] + 1
+    return min(loops.h, max(0, low)), max(0, min(loops.h, high))
+
+
+def _why_not(problem: RsProblem) -> str:
+    loops = problem.loops
+    n = problem.step_rows or 1
+    ifmap, psum = int(problem.ifmap_tile_bytes(n, 1, 1)), int(problem.psum_tile_bytes(n, 1, 1))
+    filters = ceil_div(problem.filter_rows() * loops.s * problem.bits[1], 8)
+    if filters > problem.filter_bytes:
+        return f"one filter of one channel takes {filters} bytes, but the filter's buffer has {problem.filter_bytes}"
+    if problem.shared:
+        need, room = ifmap * (problem.psum_bytes // max(1, problem.ifmap_bytes)) + psum, problem.psum_bytes
+        what = f"one row of outputs needs {need} bytes (ifmap {ifmap} each slot, psums {psum})"
+        return f"{what}, but the buffer has {room}, {need - room} too few"
+    if ifmap > problem.ifmap_bytes:
+        return f"one row of outputs needs {ifmap} bytes of ifmap, but its buffer has {problem.ifmap_bytes}"
+    return f"one row of outputs needs {psum} bytes of psums, but their buffer has {problem.psum_bytes}"
+
+
+# --- passes ---
+
+
+def check_pin(problem: RsProblem, mapping: RsMapping) -> None:
+    """Refuse a pinned mapping that does not fit.
+
+    Raises
+    ------
+    ConfigError
+        Saying what does not fit, by how much, and what would.
+    """
+    loops, array, taps = problem.loops, problem.array, problem.filter_rows()
+    window = window_groups(mapping.q, loops.s, loops.q, loops.stride[1], loops.dilation[1])
+    limits = [
+        ("ifmap spad (q filter rows)", window, array.ifmap_spad, "words"),
+        ("filter spad (p x q filter rows)", mapping.p * mapping.q * loops.s, array.filter_spad, "words"),
+        ("psum spad (p)", mapping.p, array.psum_spad, "words"),
+        ("array (r x filter rows)", taps * mapping.r, array.rows, "rows of PEs"),
+    ]
+    if taps * mapping.r <= array.rows:
+        most = stacks_that_fit(array, taps * mapping.r, mapping.rows)
+        limits.append((f"array (stacks of {taps * mapping.r} x {mapping.rows} PEs)", mapping.t, most, "stacks"))
+    ifmap = int(problem.ifmap_tile_bytes(mapping.images, mapping.rows, mapping.channels))
+    psum = int(problem.psum_tile_bytes(mapping.images, mapping.rows, mapping.m_block))
+    filters = ceil_div(mapping.outputs * mapping.channels * taps * loops.s * problem.bits[1], 8)
+    slots = problem.psum_bytes // max(1, problem.ifmap_bytes)
+    limits.append(("filter buffer", filters, problem.filter_bytes, "bytes"))
+    limits.append(("ifmap buffer", ifmap, problem.ifmap_bytes, "bytes"))
+    limits.append(("psum buffer", psum + (ifmap * slots if problem.shared else 0), problem.psum_bytes, "bytes"))
+    for what, need, room, unit in limits:
+        if need > room:
+            raise ConfigError(
+                f"the pinned mapping {mapping.describe()} does not fit the {what}: "
+                f"needs {need} {unit}, {need - room} more than the {room} there are"
+            )
+
+
+def walk(problem: RsProblem, mapping: RsMapping) -> Tiles:
+    """All passes in order, with the bytes that each fetches and writes, uncompressed."""
+    loops, taps = problem.loops, problem.filter_rows()
+    blocks = ceil_div(loops.outputs, mapping.outputs)
+    units = min(blocks, ceil_div(mapping.m_block, mapping.outputs))
+    outer = [range(0, loops.images, mapping.images), range(0, loops.p, mapping.rows), range(0, blocks, units)]
+    if mapping.order == "nmk":
+        outer = [outer[2], outer[0], outer[1]]
+    folds = range(0, loops.r, taps)
+    inner = np.array(list(product(range(0, loops.channels, mapping.channels), folds)), np.int64).reshape(-1, 2)
+    parts = []
+    for point in product(*outer):
+        image, row, block = point if mapping.order == "mkn" else (point[1], point[2], point[0])
+        own = np.arange(block, min(blocks, block + units), dtype=np.int64) * mapping.outputs
+        here = np.zeros((len(inner), len(own), 5), np.int64)
+        here[..., 0], here[..., 1] = image, row
+        here[..., 2] = own
+        here[..., 3:] = inner[:, None]
+        parts.append(here.reshape(-1, 5))
+    one_group = np.concatenate(parts)
+    tiles = np.zeros(len(one_group) * loops.groups, RS_TILE_DTYPE)
+    tiles["p"], tiles["q"] = mapping.p, mapping.q
+    images, rows, output, channel, fold = (np.tile(one_group[:, i], loops.groups) for i in range(5))
+    tiles["groups"] = 1
+    tiles["group0"] = np.repeat(np.arange(loops.groups), len(one_group))
+    tiles["image0"], tiles["row0"], tiles["output0"], tiles["channel0"] = images, rows, output, channel
+    tiles["tap0"] = fold * loops.s
+    tiles["images"] = np.minimum(mapping.images, loops.images - images)
+    tiles["rows"], tiles["cols"] = np.minimum(mapping.rows, loops.p - rows), loops.q
+    tiles["n"] = np.minimum(mapping.outputs, loops.outputs - output)
+    tiles["channels"] = np.minimum(mapping.channels, loops.channels - channel)
+    tiles["m"] = tiles["images"] * tiles["rows"] * loops.q
+    tiles["k"] = tiles["channels"] * np.minimum(taps, loops.r - fold) * loops.s
+    tiles["first_k"] = (channel == 0) & (fold == 0)
+    tiles["last_k"] = (channel + mapping.channels >= loops.channels) & (fold + taps >= loops.r)
+    _traffic(problem, tiles, fold, np.minimum(taps, loops.r - fold))
+    return tiles
+
+
+def changes(*columns: Ints) -> NDArray[np.bool_]:
+    """Where a row differs from the one before it in any column; True at first."""
+    out = np.zeros(len(columns[0]), bool)
+    out[0] = True
+    for column in columns:
+        out[1:] |= column[1:] != column[:-1]
+    return out
+
+
+def new_filters(tiles: Tiles) -> NDArray[np.bool_]:
+    """Passes whose filters are not in the PEs yet."""
+    return changes(tiles["group0"], tiles["output0"], tiles["channel0"], tiles["tap0"])
+
+
+def _traffic(problem: RsProblem, tiles: Tiles, fold: Ints, taps: Ints) -> None:
+    loops, bits = problem.loops, problem.bits
+    if not problem.on_chip[2]:
+        tiles["filter_bytes"] = np.where(new_filters(tiles), (tiles["n"] * tiles["k"] * bits[1] + 7) // 8, 0)
+    fresh = changes(*(tiles[x] for x in ("group0", "image0", "row0", "channel0", "tap0")))
+    keys = np.stack([tiles["row0"], tiles["rows"], fold, taps], axis=1)
+    found, inverse = np.unique(keys, axis=0, return_inverse=True)
+    spans = np.array([_span(loops, *row) for row in found.tolist()], np.int64)[inverse.ravel()]
+    low_w = max(0, -loops.pad_left)
+    high_w = min(loops.w, (loops.q - 1) * loops.stride[1] - loops.pad_left + (loops.s - 1) * loops.dilation[1] + 1)
+    if not problem.on_chip[0]:
+        tiles["in_row0"], tiles["in_rows"] = np.where(fresh, spans[:, 0], 0), np.where(fresh, spans[:, 1], 0)
+        tiles["in_col0"], tiles["in_cols"] = np.where(fresh, low_w, 0), np.where(fresh, max(0, high_w - low_w), 0)
+        elements = tiles["images"] * tiles["channels"] * tiles["in_rows"] * tiles["in_cols"]
+        tiles["ifmap_bytes"] = (elements * bits[0] + 7) // 8
+    if not problem.on_chip[1]:
+        tiles["ofmap_bytes"] = np.where(tiles["last_k"] == 1, (tiles["m"] * tiles["n"] * bits[3] + 7) // 8, 0)
+
+
+def _span(loops: Loops, row0: int, rows: int, fold: int, taps: int) -> tuple[int, int]:
+    """(first input row, how many are fetched); rows between windows that do not touch are left out."""
+    low, high = _rows(loops, row0, rows, fold, taps)
+    if loops.stride[0] <= (loops.r - 1) * loops.dilation[0] + 1:
+        return low, max(0, high - low)
+    count = 0
+    for row in range(row0, row0 + rows):
+        begin, end = _rows(loops, row, 1, fold, taps)
+        count += max(0, end - begin)
+    return low, count
+
+
+def pass_of(loops: Loops, images: int, rows: int, outputs: int, channels: int, taps: int, p: int, q: int) -> RsPass:
+    """The pass of a tile: of a ragged one, as many stacks and sets as needed, filters and channels evenly over them."""
+    t, r = ceil_div(outputs, p), ceil_div(channels, q)
+    return RsPass(
+        images, rows, loops.q, taps, loops.s, ceil_div(outputs, t), ceil_div(channels, r), r, t,
+        loops.stride, loops.dilation,
+    )  # fmt: skip
+
+
+def passes_of(loops: Loops, tiles: Tiles) -> tuple[list[RsPass], Ints]:
+    """Passes that differ, and for each tile which of them it is."""
+    columns = [tiles[x] for x in ("images", "rows", "n", "channels")]
+    columns += [tiles["k"] // (tiles["channels"] * loops.s), tiles["p"], tiles["q"]]
+    found, inverse = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
+    return [pass_of(loops, *row) for row in found.tolist()], inverse.ravel()
+
+
+def processing_cycles(problem: RsProblem, mapping: RsMapping) -> int:
+    """Exact cycles of the array for a layer, nothing in its way."""
+    tiles = walk(problem, mapping)
+    found, which = passes_of(problem.loops, tiles)
+    loads = np.array([load_cycles(problem.array, one) for one in found], np.int64)[which] * new_filters(tiles)
+    finish = np.array([[pass_timing(problem.array, one, adds).finish for adds in (False, True)] for one in found])
+    return int((loads + finish[which, 1 - tiles["first_k"]]).sum())
