@@ -14,6 +14,7 @@ from accelsim.base.errors import ConfigError
 from accelsim.report.curve_lines import envelope
 from accelsim.report.curve_parts import Choice
 from accelsim.report.curves import CURVES, draw_comparison, draw_curve, write_curve
+from accelsim.report.drawing import style
 from accelsim.report.parts import colours_of
 from accelsim.report.points import axis, numbers, pareto, point_name, quantity, short_key, short_value
 from accelsim.sweep.table import Table
@@ -32,7 +33,7 @@ def drawn(kind: str, choice: Choice | None = None, points: Table | None = None) 
 def test_every_kind_in_every_format_and_the_same_twice(kind: str, tmp_path: Path) -> None:
     few = table().where(SQUARE)
     write_curve(few, kind, [tmp_path / f"a.{suffix}" for suffix in ("pdf", "svg", "png")], dpi=60)
-    write_curve(few, kind, [tmp_path / "b.svg"])
+    write_curve(few, kind, [tmp_path / "b.svg"], dpi=60)  # which also is that of pictures in it
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     for suffix, head in (("pdf", b"%PDF"), ("svg", b"<?xml"), ("png", b"\x89PNG")):
         assert (tmp_path / f"a.{suffix}").read_bytes().startswith(head)
@@ -50,7 +51,8 @@ def test_every_axis_has_a_unit(kind: str) -> None:
 @pytest.mark.parametrize("kind", CURVES)
 def test_nothing_is_cut_off(kind: str) -> None:
     figure = drawn(kind)
-    box = figure.get_tightbbox()
+    with style():
+        box = figure.get_tightbbox()
     wide, high = figure.get_size_inches()
     assert box.x0 >= -0.02 and box.y0 >= -0.02 and box.x1 <= wide + 0.02 and box.y1 <= high + 0.02
 
