@@ -1,22 +1,84 @@
-"""What the fidelity of the DRAM model changes, and what it costs: ResNet-50, cycles and CPU seconds.
+"""What the fidelity of each component costs in run time, and how far it moves the cycles of ResNet-50.
 
-    python benchmarks/fidelity.py [--workload NAME]
+    python benchmarks/fidelity.py [--workload NAME] [--runs N] [--output docs/fidelity.md]
+
+Whole simulations in a process that has run one before, medians of CPU seconds. A pipe of fidelity `bandwidth` gets
+the peak bandwidth of the detailed memory, so that only the model differs. Exit status 1 if `tpu_v1` with everything
+detailed takes more than three times the CPU time of `bandwidth`, or two seconds.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from timing import median_cpu_s, table
 
-DETAIL = {
-    "tpu_v1": "{standard: ddr3_1600, channels: 2}",
-    "systolic_ws_32": "{standard: ddr4_2400}",
-    "edge_tpu_like_8": "{standard: lpddr4_3200}",
-}
+ALL_DETAILED = "everything"
+DRAM = ("tpu_v1", "systolic_ws_32", "edge_tpu_like_8")
+PORTS = ("read_ports=1", "write_ports=1")
+ONE_PORT = ("read_write_ports=1", "dma=first")
+
+TEXT = """# What fidelity costs, and what it changes
+
+Made by `python benchmarks/fidelity.py --output docs/fidelity.md`: ResNet-50, batch 1; CPU seconds of a whole
+simulation (mapping found before), on the machine that made this page; compare the ratios. The first line of each
+group is what the others are compared with. How to choose: `--set dram.fidelity=bandwidth`, `--set noc.fidelity=...`,
+and ports of buffers by `--set buffers.NAME.read_ports=1 --set buffers.NAME.write_ports=1`.
+"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line: a component at one fidelity, on an architecture."""
+
+    component: str
+    arch: str
+    name: str
+    overrides: tuple[str, ...]
+
+
+def settings() -> list[Setting]:
+    """All lines; in each group of (component, architecture) the first is the base."""
+    from accelsim.system.archspec import list_archs, load_arch
+
+    found = []
+    for arch in DRAM:
+        detailed = load_arch(arch).spec
+        peak = int(detailed.dram_bytes_per_cycle() * detailed.clock_hz)
+        for fidelity in ("bandwidth", "ideal", "detailed"):
+            sets = (f"dram.bandwidth_bytes_per_s={peak}", f"dram.fidelity={fidelity}")
+            found.append(Setting("DRAM", arch, fidelity, sets))
+    for arch in ("tpu_v1", "systolic_ws_32"):
+        for name, keys in (
+            ("ports without limit", ()),
+            ("a read and a write port", PORTS),
+            ("one port, DMA first", ONE_PORT),
+        ):
+            found.append(Setting("buffers", arch, name, ports(arch, keys)))
+    for arch in list_archs():
+        if load_arch(arch).spec.cores is not None:
+            found += [
+                Setting("NoC", arch, fidelity, (f"noc.fidelity={fidelity}", "cores.resident_weights=false"))
+                for fidelity in ("bandwidth", "ideal", "detailed")
+            ]
+    found.append(Setting(ALL_DETAILED, "tpu_v1", "bandwidth", ("dram.fidelity=bandwidth",)))
+    found.append(Setting(ALL_DETAILED, "tpu_v1", "detailed", ("dram.fidelity=detailed", *ports("tpu_v1", PORTS))))
+    return found
+
+
+def ports(arch: str, keys: Sequence[str]) -> tuple[str, ...]:
+    """These keys for every buffer."""
+    from accelsim.system.archspec import load_arch
+
+    return tuple(f"buffers.{buffer.name}.{key}" for buffer in load_arch(arch).spec.buffers for key in keys)
 
 
 def main() -> None:
+    """Measure, print or write, judge."""
+    from accelsim.base.errors import ConfigError
     from accelsim.system.archspec import load_arch
     from accelsim.system.simulate import simulate
     from accelsim.workload.load import load_network
@@ -24,23 +86,35 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", default="resnet50")
-    trace = synthetic_trace(load_network(parser.parse_args().workload))
-    rows = []
-    for name, detail in DETAIL.items():
-        detailed = load_arch(name, ["dram.fidelity=detailed", f"dram.detail={detail}"])
-        # the pipe gets the peak bandwidth of the detailed memory, so that only the model differs
-        peak = int(detailed.spec.dram_bytes_per_cycle() * detailed.spec.clock_hz)
-        base = None
-        for fidelity in ("ideal", "bandwidth", "detailed"):
-            sets = [f"dram.bandwidth_bytes_per_s={peak}", f"dram.fidelity={fidelity}", f"dram.detail={detail}"]
-            arch = load_arch(name, sets)
-            result = simulate(arch, trace)
-            cpu = median_cpu_s(lambda: simulate(arch, trace), 3)
-            if fidelity == "bandwidth":
-                base = (result.cycles, cpu)
-            more = f"{result.cycles / base[0] - 1:+.1%}, {cpu / base[1]:.1f}x CPU" if base else ""
-            rows.append([name, fidelity, f"{result.cycles:,}", f"{cpu:.2f}", more])
-    print(table(["architecture", "dram.fidelity", "cycles", "CPU s", "over bandwidth"], rows))
+    parser.add_argument("--runs", type=int, default=3, help="runs of which the median is taken")
+    parser.add_argument("--output", type=Path, help="write a page instead of printing the table")
+    args = parser.parse_args()
+    trace = synthetic_trace(load_network(args.workload))
+    rows: list[list[str]] = []
+    group, base_cycles, base_cpu, failed = ("", ""), 0, 0.0, ""
+    for setting in settings():
+        arch = load_arch(setting.arch, setting.overrides)
+        try:
+            cycles = simulate(arch, trace).cycles
+        except ConfigError as error:
+            rows.append([setting.component, setting.arch, setting.name, f"does not run: {str(error)[:60]}", "", "", ""])
+            continue
+        cpu = median_cpu_s(lambda: simulate(arch, trace), args.runs)
+        if group != (setting.component, setting.arch):
+            group, base_cycles, base_cpu = (setting.component, setting.arch), cycles, cpu
+        rows.append([
+            setting.component, setting.arch, setting.name, f"{cycles:,}", f"{100 * (cycles / base_cycles - 1):+.2f}%",
+            f"{cpu:.2f}", f"{cpu / base_cpu:.2f}x",
+        ])
+        if setting.component == ALL_DETAILED and (cpu > 3 * base_cpu or cpu > 2):
+            failed = f"everything detailed takes {cpu:.2f} s, {cpu / base_cpu:.2f} times bandwidth"
+    text = table(["component", "architecture", "fidelity", "cycles", "over base", "CPU s", "over base"], rows)
+    if args.output:
+        args.output.write_text(f"{TEXT}\n{text}\n", encoding="utf-8")
+    else:
+        print(text)
+    if failed:
+        raise SystemExit(failed)
 
 
 if __name__ == "__main__":
