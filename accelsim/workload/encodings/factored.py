@@ -22,7 +22,7 @@ from accelsim.base.errors import ConfigError
 from accelsim.base.spec import Spec, build
 from accelsim.base.yamlio import Document
 from accelsim.workload.encodings.base import Dims, Encoded, Encoding, Part, Payload, check_shape, encoding
-from accelsim.workload.packing import MAX_BITS
+from accelsim.workload.packing import MAX_BITS, limits
 
 MAX_CORES = 64
 _AFFINE = {"scale": "f8", "zero_point": "i4"}
@@ -82,7 +82,10 @@ class Factored(Encoding):
         raise NotImplementedError
 
     def fit(self, values: NDArray[np.float32], params: Any) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-        """Cores that give exactly `values`, and the subclass' own meta."""
+        """Cores that give exactly `values`, and the subclass' own meta.
+
+        One core, the last of the largest, holds the values themselves; all others hold zeros and ones only.
+        """
         raise NotImplementedError
 
     # --- what everybody calls ---
@@ -117,13 +120,26 @@ class Factored(Encoding):
         return Encoded(payload, whole.model_dump(), nonzeros)
 
     def encode(self, values: NDArray[Any], bits: int, signed: bool = True, **params: Any) -> Encoded:
+        """Factorise exactly: float32 cores at 32 bits; below, the values must be integers, and so are the cores."""
         self.check_width(bits, signed)
         chosen = build(self.Params, Document(params, f"encoding {self.kind}"))
         checked = self._checked_values(values, bits, signed).astype(np.float32)
         cores, meta = self.fit(checked, chosen)
-        floats = encoding("float")
-        stored = [StoredCore(n, "float", floats.encode(a, MAX_BITS), a.shape, MAX_BITS, True) for n, a in cores.items()]
+        if bits == MAX_BITS:
+            stored = [_stored(name, core, "float", bits, True) for name, core in cores.items()]
+        else:
+            low, high = limits(bits, True)
+            if (checked != np.rint(checked)).any() or checked.min() < low or checked.max() > high:
+                raise ConfigError(f"values must be integers from {low} to {high} at {bits} bits; 32 takes any")
+            last = max(range(len(cores)), key=lambda i: (list(cores.values())[i].size, i))
+            stored = [
+                _stored(name, core.astype(np.int64), "dense", *((bits, True) if i == last else (1, False)))
+                for i, (name, core) in enumerate(cores.items())
+            ]
         return self.assemble(stored, meta, checked.shape)
+
+    def representable(self, values: NDArray[Any], bits: int, signed: bool, params: Any) -> NDArray[Any]:
+        return values if bits == MAX_BITS else np.clip(np.rint(values), *limits(bits, True)).astype(np.float32)
 
     def cores(self, payload: Payload, meta: Any, shape: Dims) -> list[NDArray[np.float32]]:
         """The cores as real numbers, in order."""
@@ -192,3 +208,7 @@ class Factored(Encoding):
             index += 32 * (spec.shape[0] if spec.scale is None else 1)
             index += 32 * (spec.shape[0] if spec.zero_point is None else int(spec.zero_point != 0))
         return codec.payload_bits(meta, shape, spec.bits), index
+
+
+def _stored(name: str, values: NDArray[Any], kind: str, bits: int, signed: bool) -> StoredCore:
+    return StoredCore(name, kind, encoding(kind).encode(values, bits, signed), values.shape, bits, signed)
