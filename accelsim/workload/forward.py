@@ -187,6 +187,14 @@ def _pool(layer: Layer, w: Mapping[str, Array], ins: list[Array]) -> Array:
     return np.asarray(found[:, :, : out[0], : out[1]])
 
 
+def _shifted(layer: Layer, w: Mapping[str, Array], ins: list[Array]) -> Array:
+    op: Any = layer.op
+    half = [d * (k // 2) for d, k in zip(op.dilation, op.kernel, strict=True)]
+    windows = _windows(ins[0], op.kernel, (1, 1), op.dilation, (*half, *half), 0.0)
+    flat = windows.reshape(*ins[0].shape, -1)
+    return np.stack([flat[:, c, :, :, tap] for c, tap in enumerate(op.taps(ins[0].shape[1]))], axis=1)
+
+
 _ELTWISE: dict[str, Callable[[Array, Array], Array]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "max": np.maximum, "min": np.minimum,
 }  # fmt: skip
@@ -301,7 +309,7 @@ def _padded(layer: Layer, w: Mapping[str, Array], ins: list[Array]) -> Array:
 Rule = Callable[[Layer, Mapping[str, Array], list[Array]], Array]
 _RULES: dict[str, Rule] = {
     "conv": _conv, "linear": _linear, "matmul": _matmul, "pool": _pool, "eltwise": _eltwise, "norm": _norm,
-    "activation": _activation, "softmax": _softmax, "slice": _cut, "pad": _padded,
+    "shift": _shifted, "activation": _activation, "softmax": _softmax, "slice": _cut, "pad": _padded,
     "recurrent": lambda layer, w, ins: _recurrent(layer, w, ins, None),
     "embedding": lambda layer, w, ins: w["value"][ins[0].astype(int)],
     "parameter": lambda layer, w, ins: w["value"],

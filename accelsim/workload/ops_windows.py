@@ -1,4 +1,4 @@
-"""Two operators beside `ops.Conv`: padding, and the overlap-add that ends a transposed convolution."""
+"""Operators beside `ops.Conv`: padding, shifting, and the overlap-add that ends a transposed convolution."""
 
 from __future__ import annotations
 
@@ -66,3 +66,32 @@ class OverlapAdd(Op):
 
     def params(self, ins: list[Dims]) -> int:
         return self.channels if self.bias else 0
+
+
+@OPS.register("shift")
+@dataclass(frozen=True)
+class Shift(Op):
+    """Each feature map moved by one of kernel[0] x kernel[1] displacements; zeros move in (Wu et al., CVPR 2018).
+
+    No parameters, no MACs: data is moved, one move for each element. Channels are dealt out evenly to the displacements
+    in the order of a filter's taps, and those that are left over stay where they are. A map of tap (u, v) has at
+    (i, j) what was at (i + dilation * (u - kernel // 2), j + ...): what that tap of a filter would see.
+    """
+
+    kind: ClassVar[str] = "shift"
+    kernel: tuple[int, int] = limited((3, 3), least=1)
+    dilation: tuple[int, int] = limited((1, 1), least=1)
+
+    def output(self, ins: list[Dims]) -> Dims:
+        if len(ins[0]) != 4 or not all(k % 2 for k in self.kernel):
+            raise ConfigError(f"shift needs an (N, C, H, W) input and an odd kernel, got {ins[0]} and {self.kernel}")
+        return ins[0]
+
+    def work(self, ins: list[Dims]) -> WorkShape:
+        return VectorShape(prod(ins[0]), prod(ins[0]), 1)
+
+    def taps(self, channels: int) -> list[int]:
+        """The tap of each channel, u * kernel[1] + v."""
+        count = prod(self.kernel)
+        each = channels // count
+        return [tap for tap in range(count) for _ in range(each)] + [count // 2] * (channels - each * count)

@@ -9,7 +9,7 @@ from accelsim.workload.trace_format import WEIGHT_ROLES
 _NEVER_NEGATIVE = {"relu", "relu6", "sigmoid", "hard_sigmoid", "exp", "sqrt", "abs", "softplus", "not"}
 _KEEP_SIGN = {"leaky_relu", "prelu", "tanh", "gelu", "silu", "hard_swish", "elu", "clip", "erf", "softsign", "mish"}
 _KEEP_SIGN |= {"reciprocal", "sign", "round"}
-_VIEWS = {"pool", "concat", "slice", "reshape", "transpose", "expand", "upsample", "pad"}
+_VIEWS = {"pool", "concat", "slice", "reshape", "transpose", "expand", "upsample", "pad", "shift"}
 _ELTWISE = {"add", "mul", "div", "max", "min", "mean", "pow", "mod"}
 
 
