@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from accelsim.engines.density import held
 from accelsim.engines.part import Part
+from accelsim.engines.rs_mapping import distinct
 from accelsim.workload.encodings.rlc import EyerissRunLength
 from accelsim.workload.shapes import ConvShape
 
@@ -106,8 +107,7 @@ def _words(part: Part, tiles: Tiles, name: str, pairs: Ints, scale: int) -> Ints
         images1, maps1 = images0 + 1, maps0 + tiles["images"]
         lows, highs = tiles[first], tiles[first] + tiles[count]
     per = _PAIRS * scale
-    strips, which = np.unique(np.stack([lows, highs], axis=1), axis=0, return_inverse=True)
-    which = which.ravel()
+    strips, which = distinct([lows, highs])
     order = np.argsort(which, kind="stable")
     cuts = np.searchsorted(which[order], np.arange(len(strips) + 1))
     for number, (low_row, high_row) in enumerate(strips.tolist()):

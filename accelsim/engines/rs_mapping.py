@@ -385,6 +385,15 @@ def walk(problem: RsProblem, mapping: RsMapping) -> Tiles:
     return tiles
 
 
+def distinct(columns: list[Ints]) -> tuple[Ints, Ints]:
+    """The rows that differ, in order, and for each row which of them it is; columns are >= 0 and their ranges small."""
+    key = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        key = key * (int(column.max(initial=0)) + 1) + column
+    _, first, which = np.unique(key, return_index=True, return_inverse=True)
+    return np.stack([column[first] for column in columns], axis=1), which.ravel()
+
+
 def changes(*columns: Ints) -> NDArray[np.bool_]:
     """Where a row differs from the one before it in any column; True at first."""
     out = np.zeros(len(columns[0]), bool)
@@ -404,9 +413,8 @@ def _traffic(problem: RsProblem, tiles: Tiles, fold: Ints, taps: Ints) -> None:
     if not problem.on_chip[2]:
         tiles["filter_bytes"] = np.where(new_filters(tiles), (tiles["n"] * tiles["k"] * bits[1] + 7) // 8, 0)
     fresh = changes(*(tiles[x] for x in ("group0", "image0", "row0", "channel0", "tap0")))
-    keys = np.stack([tiles["row0"], tiles["rows"], fold, taps], axis=1)
-    found, inverse = np.unique(keys, axis=0, return_inverse=True)
-    spans = np.array([_span(loops, *row) for row in found.tolist()], np.int64)[inverse.ravel()]
+    found, which = distinct([tiles["row0"], tiles["rows"], fold, taps])
+    spans = np.array([_span(loops, *row) for row in found.tolist()], np.int64)[which]
     low_w = max(0, -loops.pad_left)
     high_w = min(loops.w, (loops.q - 1) * loops.stride[1] - loops.pad_left + (loops.s - 1) * loops.dilation[1] + 1)
     if not problem.on_chip[0]:
@@ -443,8 +451,8 @@ def passes_of(loops: Loops, tiles: Tiles) -> tuple[list[RsPass], Ints]:
     """Passes that differ, and for each tile which of them it is."""
     columns = [tiles[x] for x in ("images", "rows", "n", "channels")]
     columns += [tiles["k"] // (tiles["channels"] * loops.s), tiles["p"], tiles["q"]]
-    found, inverse = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
-    return [pass_of(loops, *row) for row in found.tolist()], inverse.ravel()
+    found, which = distinct(columns)
+    return [pass_of(loops, *row) for row in found.tolist()], which
 
 
 def processing_cycles(problem: RsProblem, mapping: RsMapping) -> int:
