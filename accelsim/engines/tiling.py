@@ -23,13 +23,14 @@ from accelsim.workload.shapes import ConvShape, GemmShape
 Cycles = Callable[[Any, Any, Any], Any]
 
 
-def choose(task: Task, problem: Problem, interval: Cycles) -> Mapping:
+def choose(task: Task, problem: Problem, interval: Cycles, *, full_edges: bool = False) -> Mapping:
     """The best mapping of a layer by the task's objective, or the pinned one.
 
     `interval(m, n, k)` gives, for int64 arrays of tile extents, the cycles that the array is taken by
     one tile. A layer's time is estimated as max(compute, traffic / bandwidth), plus what cannot
     overlap: the way in of the first tile and the way out of the last. Among equals the one that keeps
-    the array busy for the shortest time wins, then the one with the fewest passes.
+    the array busy for the shortest time wins, then the one with the fewest passes. With `full_edges` the
+    last tile of a dimension takes the time of a whole one.
 
     Raises
     ------
@@ -45,7 +46,7 @@ def choose(task: Task, problem: Problem, interval: Cycles) -> Mapping:
     if len(options) == 1:
         return options[0]
     # estimates within 1/256 of the best count as equal, then the array's own cycles within 1/64
-    cycles, busy = _estimate(task, problem, options, interval)
+    cycles, busy = _estimate(task, problem, options, interval, full_edges)
     near = np.flatnonzero(cycles <= cycles.min() + cycles.min() // 256)
     near = near[busy[near] <= busy[near].min() + busy[near].min() // 64]
     keys = (near, options.traffic_bits[near], cycles[near], options.passes[near])
@@ -53,7 +54,7 @@ def choose(task: Task, problem: Problem, interval: Cycles) -> Mapping:
 
 
 def _estimate(
-    task: Task, problem: Problem, options: Candidates, interval: Cycles
+    task: Task, problem: Problem, options: Candidates, interval: Cycles, full_edges: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(cycles of the layer, cycles of the array alone) of each option."""
     loops = problem.loops
@@ -62,7 +63,7 @@ def _estimate(
     # an option is ragged in at most one of images, rows and columns: the others divide or are whole
     full_m = column["images"] * column["rows"] * column["cols"]
     counts_m = prod(-(-extent[x] // column[x]) for x in extent)
-    edge_m = full_m - (counts_m * full_m - loops.images * loops.p * loops.q)
+    edge_m = np.maximum(1, full_m - (counts_m * full_m - loops.images * loops.p * loops.q))
     total = np.zeros(len(options), np.int64)
     trips_n = -(-loops.outputs // column["outputs"])
     taps = column["taps_r"] * column["taps_s"]
@@ -70,6 +71,8 @@ def _estimate(
     tap_tiles = loops.window // taps
     edge_n = loops.outputs - (trips_n - 1) * column["outputs"]
     edge_c = loops.channels - (trips_c - 1) * column["channels"]
+    if full_edges:
+        edge_m, edge_n, edge_c = full_m, column["outputs"], column["channels"]
     # what a pass fetches cannot overlap with more than its own time: a filter tile's share of the traffic
     rate = task.dram_bytes_per_cycle * 8
     filters = loops.groups * loops.outputs * loops.channels * loops.window * problem.bits[1] * counts_m

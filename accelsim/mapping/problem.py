@@ -132,7 +132,8 @@ class Problem:
     whole_taps : bool
         A tile has all taps of the window.
     powers : bool
-        Extents are powers of two (or whole), the pixels of a tile are square, and all taps are in it.
+        Extents are powers of two from `unit` on (or whole), the pixels of a tile are square, and all taps
+        are in it.
     """
 
     loops: Loops
@@ -222,9 +223,9 @@ def m_steps(loops: Loops, unit: int, fine: bool = False) -> NDArray[np.int64]:
     return np.array(kept, np.int64)
 
 
-def power_steps(extent: int) -> NDArray[np.int64]:
-    """Powers of two below `extent`, and the whole."""
-    return np.array([*(2**i for i in range((extent - 1).bit_length())), extent], np.int64)
+def power_steps(extent: int, unit: int = 1) -> NDArray[np.int64]:
+    """Powers of two from `unit` on below `extent`, and the whole."""
+    return np.array([*(2**i for i in range((extent - 1).bit_length()) if 2**i >= unit), extent], np.int64)
 
 
 def square_steps(loops: Loops) -> NDArray[np.int64]:

@@ -169,7 +169,8 @@ def _kernel_arguments(problem: Problem, fine: bool = False) -> tuple[NDArray[np.
     t_list, g_list = tap_steps(loops), steps(loops.groups, problem.group_unit)
     if problem.powers:
         m_list = m_list if problem.step_rows else square_steps(loops)
-        n_list, c_list = power_steps(loops.outputs), power_steps(loops.channels)
+        n_list = power_steps(loops.outputs, 1 if fine else unit_n)
+        c_list = power_steps(loops.channels, 1 if fine else unit_k)
     if problem.powers or problem.whole_taps:
         t_list = t_list[:1]
     rooms = np.array(
@@ -225,6 +226,21 @@ class Candidates:
     def traffic_bits(self) -> NDArray[np.int64]:
         """To and from DRAM."""
         return self.rows[:, _TRAFFIC]
+
+    def fetches(self, tiles: list[NDArray[np.int64]], operand: str) -> NDArray[np.int64]:
+        """How often a tile of `operand` (ifmap, filter, psum) changes; `tiles`: how many there are along m, n, k."""
+        which = ("ifmap", "filter", "psum").index(operand)
+        uses = ((1, 0, 1), (0, 1, 1), (1, 1, 0))[which]
+        trips = np.stack(tiles, 1)
+        order = _ORDER_TABLE[self.rows[:, 8]]
+        count, product = np.ones(len(self), np.int64), np.ones(len(self), np.int64)
+        for level in range(3):
+            loop = order[:, level]
+            here = np.take_along_axis(trips, loop[:, None], 1)[:, 0]
+            product = product * here
+            count = np.where(np.array(uses)[loop].astype(bool) & (here > 1), product, count)
+        distinct = np.prod(np.where(np.array(uses, bool), trips, 1), axis=1)
+        return np.where(self.rows[:, _KEEP] >> which & 1, distinct, count)
 
 
 @lru_cache(maxsize=4096)
