@@ -80,11 +80,10 @@ def _chosen(table: Any, options: argparse.Namespace) -> Any:
         table = table.where(options.where)
     rows = table.rows
     if options.sort:
-        down = options.sort.startswith("-")
-        values = dict(zip(map(id, rows), table.column(options.sort.lstrip("-")), strict=True))
+        values = dict(zip(map(id, rows), table.column(options.sort), strict=True))
         rows = [row for row in rows if values[id(row)] is not None]
         try:
-            rows.sort(key=lambda row: values[id(row)], reverse=down)
+            rows.sort(key=lambda row: values[id(row)], reverse=options.reverse)
         except TypeError:
             raise ConfigError("this column holds both text and numbers", f"--sort {options.sort}") from None
     rows = rows[: options.limit] if options.limit else rows

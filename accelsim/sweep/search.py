@@ -29,6 +29,7 @@ from accelsim.sweep.spec import Search
 from accelsim.sweep.store import Outcome, Store, StoredPoint
 from accelsim.sweep.table import BREAKDOWNS, FIGURES, add_flat
 
+_TRIED = 20
 _MISSES = 50
 """Proposals in a row that the sweep's constraints may forbid, for each trial of a batch."""
 
@@ -54,7 +55,7 @@ def search(
     goals = _Goals(space, settings)
     study = _study(settings)
     planner = Planner(space, traces_beside(store, say))
-    first = planner.plan([_any_point(space)])
+    first = planner.plan(_some_points(space))
     check_buildable(list(first.jobs.values()), space.document.file)
     store.define(space.spec.name, space.keys, space.document.data, [])
     done = 0
@@ -77,9 +78,11 @@ def _with(point: StoredPoint, feasible: bool | None, volume: float) -> StoredPoi
     return StoredPoint(point.number, point.hash, point.point, extra)
 
 
-def _any_point(space: Space) -> Point:
-    point = {axis.key: axis.at(0.5) for axis in space.axes}
-    return space.complete(point) or point
+def _some_points(space: Space) -> list[Point]:
+    """A few points all over the space, whether a constraint forbids them or not."""
+    columns = [space.fractions(axis.key, "latin_hypercube", _TRIED, 0, 0) for axis in space.axes]
+    points = ({a.key: a.at(f) for a, f in zip(space.axes, row, strict=True)} for row in zip(*columns, strict=True))
+    return [space.complete(point) or point for point in points]
 
 
 def _shifted(

@@ -116,7 +116,7 @@ class Space:
         for round_ in range(_MAX_ROUNDS):
             wanted = count - len(seen)
             size = max(wanted, min(count, 100))
-            draws = [self._fractions(axis.key, method, size, seed, round_) for axis in self.axes]
+            draws = [self.fractions(axis.key, method, size, seed, round_) for axis in self.axes]
             for fractions in zip(*draws, strict=True):
                 point = self.complete({a.key: a.at(f) for a, f in zip(self.axes, fractions, strict=True)})
                 mark = repr(point)
@@ -133,7 +133,8 @@ class Space:
         what = f"only {len(seen)} of {count} different points were found in {_MAX_ROUNDS} rounds of drawing"
         raise ConfigError(f"{what}; ask for fewer, or relax the constraints", self.document.where(("sample",)))
 
-    def _fractions(self, key: str, method: str, size: int, seed: int, round_: int) -> list[float]:
+    def fractions(self, key: str, method: str, size: int, seed: int, round_: int) -> list[float]:
+        """Where on an axis the points of a round lie, as numbers from 0 to 1; the same on every machine."""
         name = f"accelsim.sweep/{seed}/{round_}/{key}".encode()
         counter = int.from_bytes(hashlib.blake2b(name, digest_size=16).digest(), "big")
         generator = np.random.Generator(np.random.Philox(key=counter))
