@@ -45,10 +45,10 @@ def test_a_sweep_is_run_queried_exported_and_forgotten(folder: Path, capsys: pyt
 
     listed = call(capsys, "store", "tiny.db")
     assert listed.code == 0 and "tiny" in listed.out and "engine.rows engine.cols" in listed.out
-    least = call(capsys, "store", "tiny.db", "tiny", "--sort", "cycles", "--limit", 1, "--columns", "engine.rows")
-    short, long = sorted((rows[0], rows[2]), key=lambda row: int(row["cycles"]))
+    least = call(capsys, "store", "tiny.db", "tiny", "--sort", "area_mm2", "--limit", 1, "--columns", "engine.rows")
+    short, long = sorted((rows[0], rows[2]), key=lambda row: float(row["area_mm2"]))
     assert least.out.split()[-1] == short["engine.rows"] != long["engine.rows"]
-    greatest = ("--sort", "cycles", "--reverse", "--limit", "1", "--columns", "engine.rows,cycles")
+    greatest = ("--sort", "area_mm2", "--reverse", "--limit", "1", "--columns", "engine.rows,cycles")
     most = call(capsys, "store", "tiny.db", *greatest)
     assert most.out.split()[-2:] == [long["engine.rows"], f"{int(long['cycles']):,}"]
     call(capsys, "store", "tiny.db", "--where", "engine.rows == 8", "--json", "eight.json")
