@@ -196,7 +196,7 @@ def _add_run(commands: Any) -> None:
     g.add_argument("--json", metavar="FILE", help="totals, layers and the resolved architecture (- for stdout)")
     g.add_argument("--csv", metavar="FILE", help="one row for each layer (- for stdout)")
     g.add_argument("--parquet", metavar="FILE", help="the same as Parquet (extra: pip install 'accelsim[table]')")
-    g.add_argument("--plot", metavar="DIR", help="figures: cycles, energy, roofline, activity")
+    g.add_argument("--plot", metavar="DIR", help="figures: cycles, energy, roofline, activity, detailed DRAM")
     g.add_argument("--format", action="append", choices=("pdf", "svg", "png"), help="of figures (default: pdf and png)")
     g.add_argument("--timeline", metavar="FILE", help="Chrome trace for ui.perfetto.dev (gzipped if it ends in .gz)")
 

@@ -28,7 +28,7 @@ def activity_figure(result: RunResult) -> Figure:
     """One panel for each buffer, stacked by what lies in it; below them the DRAM, stacked by what it moves."""
     held = {name: inside for name, inside in held_bytes(result).items() if inside}
     edges = np.linspace(0, max(result.cycles, 1), BINS + 1)
-    size, unit = next(((s, u) for s, u in _UNITS if result.seconds >= 2 * s), _UNITS[-1])
+    size, unit = time_unit(result)
     time = edges / result.clock_hz / size
     count = len(held) + 1
     figure, grid = new_figure(
@@ -44,6 +44,11 @@ def activity_figure(result: RunResult) -> Figure:
     panels[-1].set_xlim(0, time[-1])
     _one_legend(figure, panels, result)
     return figure
+
+
+def time_unit(result: RunResult) -> tuple[float, str]:
+    """(seconds, name) of the unit in which a run's time is drawn."""
+    return next(((s, u) for s, u in _UNITS if result.seconds >= 2 * s), _UNITS[-1])
 
 
 def _stack(axes: Axes, time: Floats, series: Mapping[str, Floats]) -> Floats:

@@ -1,5 +1,7 @@
 """Figures of a run: cycles by cause, energy by component, the roofline, buffers and DRAM over time.
 
+A detailed DRAM has one more: its bandwidth and its row hits over time.
+
 Drawn for print: 7 inches wide (the roofline: one column of 3.5), 7 point text. matplotlib is imported by this
 room only, and only when something is drawn.
 """
@@ -14,6 +16,7 @@ from accelsim.base.errors import ConfigError
 from accelsim.report.drawing import FORMATS, save, style
 from accelsim.report.figure_activity import activity_figure
 from accelsim.report.figure_bars import cycles_figure, energy_figure
+from accelsim.report.figure_dram import dram_figure
 from accelsim.report.figure_roofline import roofline_figure
 from accelsim.report.places import make_directory
 from accelsim.system.result import RunResult
@@ -29,6 +32,14 @@ FIGURES: dict[str, Callable[[RunResult], Figure]] = {
 }
 """Name of the file -> who draws it."""
 
+DETAILED: dict[str, Callable[[RunResult], Figure]] = {"dram": dram_figure}
+"""Those of runs whose DRAM was detailed."""
+
+
+def figures_of(result: RunResult) -> list[str]:
+    """The figures that this run has."""
+    return [*FIGURES, *(DETAILED if result.dram is not None else ())]
+
 
 def check_formats(formats: Sequence[str]) -> None:
     """Refuse formats that we do not write.
@@ -43,9 +54,9 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def draw(result: RunResult, name: str) -> Figure:
-    """One figure (of FIGURES) as a matplotlib Figure."""
+    """One figure (of `figures_of`) as a matplotlib Figure."""
     with style():
-        figure = FIGURES[name](result)
+        figure = {**FIGURES, **DETAILED}[name](result)
         figure.draw_without_rendering()  # lay it out once,
         figure.set_layout_engine("none")  # not again for every format
         return figure
@@ -74,7 +85,7 @@ def draw_all(result: RunResult, directory: str | Path, formats: Sequence[str] = 
     check_formats(formats)
     folder = make_directory(Path(directory))
     written = []
-    for name in FIGURES:
+    for name in figures_of(result):
         figure = draw(result, name)
         for suffix in formats:
             path = folder / f"{name}.{suffix}"
