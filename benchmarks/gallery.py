@@ -2,7 +2,7 @@
 
     python benchmarks/gallery.py [--out docs/gallery] [--workers N]
 
-Needs about a minute on two cores. The picture of the page is made only where a headless Chromium is installed.
+Needs about a minute on two idle cores. The picture of the page is made only where a headless Chromium is installed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SWEEP = """
 name: gallery
 arch: systolic_ws_32
 workload: [resnet18, mobilenet_v2]
-grid:
+sweep:
   engine.dataflow: [ws, os, is]
   engine.rows: [16, 32, 64, 128]
   engine.cols: [16, 32, 64, 128]
@@ -90,7 +90,7 @@ def _photograph(page: Path, out: Path, profile: Path) -> None:
         print("no headless Chromium: no picture of the page")
         return
     command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
-               "--window-size=1280,900", f"--screenshot={out}", page.resolve().as_uri()]  # fmt: skip
+               "--window-size=1240,860", f"--screenshot={out}", page.resolve().as_uri()]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     print(f"{out.name}: {out.stat().st_size / 1e3:.0f} kB")
 

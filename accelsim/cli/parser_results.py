@@ -105,7 +105,7 @@ def add_results(commands: Any, command: Callable[[Any, str, str, str], argparse.
     p.add_argument("--csv", metavar="FILE", help="one row for each design and workload")
     p.add_argument("--quiet", action="store_true", help="print nothing")
 
-    p = command(commands, "plot", "draw curves of a sweep: Pareto front, lines, rooflines, heat maps, ...", _PLOT)
+    p = command(commands, "plot", "draw curves of a sweep: Pareto fronts, lines, rooflines, heat maps", _PLOT)
     _add_store(p)
     kinds = "pareto, lines, scaling, breakdown, roofline, heatmap, parallel"
     p.add_argument("kind", metavar="KIND", help=kinds)

@@ -68,14 +68,7 @@ def _cells(figure: Figure, axes: Axes, shown: Values, scale: Axis, better: int) 
     low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
     norm = LogNorm(low, high) if scale.log else Normalize(low, high if high > low else low + 1)
     mesh = axes.pcolormesh(shown, cmap=COLOURS, norm=norm, edgecolors="white", linewidth=0.3)
-    bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=25)
-    bar.set_label(scale.text)
-    bar.outline.set_linewidth(0)  # type: ignore[operator]
-    if scale.log:
-        from matplotlib.ticker import FuncFormatter, NullFormatter
-
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        bar.ax.yaxis.set_minor_formatter(NullFormatter())
+    _colour_bar(figure, axes, mesh, scale, low, high)
     row, column = divmod(int(np.nanargmin(-better * shown)), shown.shape[1])
     axes.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor="#D55E00", linewidth=1.6, zorder=4))
     if max(shown.shape) > WRITTEN:
@@ -85,6 +78,22 @@ def _cells(figure: Figure, axes: Axes, shown: Values, scale: Axis, better: int) 
             light = norm(value) > 0.55
             axes.text(x + 0.5, y + 0.5, _digits(value), ha="center", va="center", fontsize=5.5,
                       color="black" if light else "white")  # fmt: skip
+
+
+def _colour_bar(figure: Figure, axes: Axes, mappable: Any, scale: Axis, low: float, high: float) -> None:
+    """Beside the axes, with plain numbers also where colours are logarithmic."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    bar = figure.colorbar(mappable, ax=axes, pad=0.02, aspect=28)
+    bar.set_label(scale.text)
+    bar.outline.set_linewidth(0)  # type: ignore[operator]
+    if not scale.log:
+        return
+    wide = high / low > 30
+    places = LogLocator(subs=(1.0, 2.0, 5.0)).tick_values(low, high) if wide else MaxNLocator(7).tick_values(low, high)
+    bar.set_ticks([float(v) for v in places if low <= v <= high])
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _digits(value: float) -> str:
@@ -139,13 +148,7 @@ def parallel_figure(table: Points, choice: Choice) -> Figure:
     axes.set_ylim(-0.02, 1.02)
     axes.set_yticks([])
     axes.spines[["left", "bottom"]].set_visible(False)
-    bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=axes, pad=0.01, aspect=30)
-    bar.set_label(scale.text)
-    if scale.log:
-        from matplotlib.ticker import FuncFormatter, NullFormatter
-
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-        bar.ax.yaxis.set_minor_formatter(NullFormatter())
+    _colour_bar(figure, axes, ScalarMappable(norm, COLOURS), scale, low, high)
     best = "lowest" if better < 0 else "highest"
     axes.set_title(title_of(view, choice, f"{many:,} points; the one with the {best} {scale.quantity.label} in red"),
                    loc="left", pad=4)  # fmt: skip

@@ -42,12 +42,17 @@ def lines_figure(table: Points, choice: Choice) -> Figure:
     for axes, y in zip(grid[0], columns, strict=True):
         _panel(axes, view, x, y, series)
     others = [key for key in differing(view.rows, view.keys) if key not in (x, series)]
-    text = f"{' and '.join(quantity(y).label for y in columns)} over {short_key(x)}"
+    text = f"{' and '.join(quantity(y).label for y in columns)} over {_called(x)}"
     if others:
         text += f", best over {names_of(others)}"
     room = 50 if len(columns) == 1 else 112
     legend_above(figure, grid[0][0], title_of(view, choice, text, room + 8), room=room)
     return figure
+
+
+def _called(column: str) -> str:
+    label = quantity(column).label
+    return short_key(column) if label == column else label
 
 
 def _first_key(view: View) -> str:
@@ -116,7 +121,10 @@ def scaling_figure(table: Points, choice: Choice) -> Figure:
     what = "speedup" if y == "seconds" else f"gain in {quantity(y).label}"
     left.set_ylabel(f"{what} over the smallest (x)")
     right.set_ylabel("scaling efficiency (%)")
-    text = f"{what} over {short_key(x)}, each series against its own smallest"
+    text = f"{what} over {_called(x)}, each series against its own smallest"
+    others = [key for key in differing(view.rows, view.keys) if key not in (x, series)]
+    if others:
+        text += f", best over {names_of(others)}"
     legend_above(figure, left, title_of(view, choice, text))
     return figure
 

@@ -58,9 +58,9 @@ def _panel(axes: Axes, view: View, x_name: str, y_name: str, series: str, named:
     x, y = numbers(view, x_name), numbers(view, y_name)
     x_axis, y_axis = set_axis(axes, "x", x_name, x), set_axis(axes, "y", y_name, y)
     shown_x, shown_y = x_axis.of(x), y_axis.of(y)
-    front = pareto(x, y, x_axis.quantity.better or -1, y_axis.quantity.better or -1)
+    fronts = [_front(x, y, rows, x_axis.quantity.better, y_axis.quantity.better) for rows in _workloads(view)]
     on_front = np.zeros(len(x), bool)
-    on_front[front] = True
+    on_front[np.concatenate(fronts)] = True
     many = len(x) > 400
     for i, (name, rows) in enumerate(groups(view, series)):
         mine = np.array(rows, np.int64)
@@ -73,18 +73,26 @@ def _panel(axes: Axes, view: View, x_name: str, y_name: str, series: str, named:
         outlined = {**look, "edgecolors": "black", "linewidths": 0.5}
         axes.scatter(shown_x[ahead], shown_y[ahead], 20, zorder=5, label="_" + name, **outlined)
         axes.scatter([], [], 20, label=name or "points", **look)
-    _line(axes, shown_x[front], shown_y[front], x_axis.quantity.better or -1)
-    _letters(axes, front, shown_x, shown_y, named)
+    for number, front in enumerate(fronts):
+        order = front[np.argsort(shown_x[front], kind="stable")]
+        where: Any = "pre" if x_axis.quantity.better > 0 else "post"  # what is behind both neighbours can be had
+        axes.step(
+            shown_x[order], shown_y[order], where=where, color="black", linewidth=0.8, zorder=4,
+            label="_front" if number else "Pareto front" if len(fronts) == 1 else "Pareto front of each workload",
+        )  # fmt: skip
+        _letters(axes, front, shown_x, shown_y, named)
     axes.grid(which="major")
-    return len(front)
+    return int(on_front.sum())
 
 
-def _line(axes: Axes, x: NDArray[Any], y: NDArray[Any], better_x: int) -> None:
-    """Steps: from one point of the front to the next, all that is behind both can be had."""
-    where = "post" if better_x < 0 else "pre"
-    order = np.argsort(x, kind="stable")
-    axes.step(x[order], y[order], where="post" if where == "post" else "pre", color="black", linewidth=0.8,
-              zorder=4, label="Pareto front")  # fmt: skip
+def _workloads(view: View) -> list[NDArray[np.int64]]:
+    """Rows of each workload: figures of different work are no choice, so that each has a front of its own."""
+    names = [str(row.get("workload", "")) for row in view.rows]
+    return [np.array([i for i, n in enumerate(names) if n == name], np.int64) for name in dict.fromkeys(names)]
+
+
+def _front(x: NDArray[Any], y: NDArray[Any], rows: NDArray[np.int64], better_x: int, better_y: int) -> Any:
+    return rows[pareto(x[rows], y[rows], better_x or -1, better_y or -1)]
 
 
 def _letters(axes: Axes, front: NDArray[np.int64], x: NDArray[Any], y: NDArray[Any], named: dict[int, str]) -> None:

@@ -153,11 +153,11 @@ def title_of(view: Points, choice: Choice, text: str, room: int = 112) -> str:
 
     if choice.title:
         return "\n".join(textwrap.wrap(choice.title, room))
-    common = []
+    common: list[str] = []
     for name, joint in (("workload", ""), ("arch", "on "), ("recipe", "with ")):
         values = {row.get(name) for row in view.rows}
         if len(values) == 1 and (value := values.pop()):
-            common.append(f"{joint}{shortened(str(value), 40)}")
+            common.append(f"{joint if common else ''}{shortened(str(value), 40)}")
     head = " ".join(common)
     return "\n".join(textwrap.wrap(f"{head}: {text}" if head else text, room, break_on_hyphens=False)[:3])
 

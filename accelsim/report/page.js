@@ -77,7 +77,16 @@
     draw();
   }
 
-  // ---- the front
+  // ---- the front: of each workload its own, since figures of different work are no choice
+  function fronts(rows, cx, cy) {
+    const work = byName.get("workload"), apart = new Map();
+    for (const i of rows) {
+      const key = work && work.levels ? work.values[i] : 0;
+      if (!apart.has(key)) apart.set(key, []);
+      apart.get(key).push(i);
+    }
+    return [...apart.values()].map(some => front(some, cx, cy));
+  }
   function front(rows, cx, cy) {
     const a = i => cx.values[i] * (cx.better > 0 ? -1 : 1), b = i => cy.values[i] * (cy.better > 0 ? -1 : 1);
     const order = rows.filter(i => cx.values[i] !== null && cy.values[i] !== null)
@@ -169,8 +178,8 @@
       spots.push([x, y, i]);
     }
     paint.globalAlpha = 1;
-    const kept = state.front ? front(state.rows, cx, cy) : [];
-    if (kept.length) stairs(kept, cx, cy, cc, sx, sy, ink);
+    const kept = state.front ? fronts(state.rows, cx, cy) : [];
+    for (const one of kept) if (one.length) stairs(one, cx, cy, cc, sx, sy, ink);
     if (state.on !== null && cx.values[state.on] !== null && cy.values[state.on] !== null) {
       paint.beginPath();
       paint.arc(sx.at(cx.values[state.on]), sy.at(cy.values[state.on]), 9, 0, 7);
@@ -185,7 +194,9 @@
     }
     paint.restore();
     legend(cc);
-    $("onfront").textContent = state.front ? `${kept.length} on the front` : "";
+    const size_of = kept.reduce((sum, one) => sum + one.length, 0);
+    $("onfront").textContent = !state.front ? "" : kept.length > 1 ? `${size_of} on ${kept.length} fronts, one a workload`
+      : `${size_of} on the front`;
   }
   function axes(sx, sy, wide, high, ink, rule) {
     paint.strokeStyle = rule;
@@ -402,9 +413,11 @@
   $("reset").addEventListener("click", () => { state.zoom = null; $("filter").value = ""; state.sort = null; filter(); });
   new ResizeObserver(() => draw()).observe(canvas);
   filter();
-  const best = byName.get(state.x) && byName.get(state.y) ? front(state.rows, byName.get(state.x), byName.get(state.y)) : [];
+  const now = () => byName.get(state.x) && byName.get(state.y) ?
+    fronts(state.rows, byName.get(state.x), byName.get(state.y)).flat() : [];
+  const best = now();
   if (best.length) open(best[Math.floor(best.length / 2)], false);
-  window.accelsim = { state, open, front: () => front(state.rows, byName.get(state.x), byName.get(state.y)),
+  window.accelsim = { state, open, front: now,
     spot: i => spots.find(s => s[2] === i) };
   document.documentElement.dataset.ready = "true";
 })();

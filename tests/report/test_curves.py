@@ -90,6 +90,17 @@ def test_the_line_of_the_front() -> None:
     assert scale.text == axes.get_ylabel()
 
 
+def test_each_workload_has_a_front_of_its_own() -> None:
+    rows = [{**row, "workload": f"net{i % 2}"} for i, row in enumerate(table().rows)]
+    axes = drawn("pareto", Choice(x=["area_mm2"]), Table(rows, KEYS)).axes[0]
+    found = [np.array(line.get_xdata()) for line in axes.lines if "front" in str(line.get_label()).lower()]
+    for which, line in enumerate(found):
+        mine = Table([row for row in rows if row["workload"] == f"net{which}"], KEYS)
+        area = numbers(mine, "area_mm2")
+        assert np.allclose(line, area[pareto(area, numbers(mine, "energy_pj"))])
+    assert len(found) == 2
+
+
 def test_three_panels_where_accuracy_is_known() -> None:
     labels = [axes.get_xlabel() for axes in drawn("pareto").axes]
     assert [label.split(" (")[0] for label in labels] == ["latency", "area", "accuracy"]

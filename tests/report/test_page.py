@@ -131,6 +131,15 @@ def test_a_point_opens_its_breakdown(browser: Browser, tmp_path: Path) -> None:
     assert browser.errors == []
 
 
+def test_each_workload_has_a_front_of_its_own(browser: Browser, tmp_path: Path) -> None:
+    rows = [{**row, "workload": f"net{i % 2}"} for i, row in enumerate(table().rows)]
+    opened(browser, Table(rows, KEYS), tmp_path / "page.html")
+    x, y = numbers(table(), "seconds"), numbers(table(), "energy_pj")
+    wanted = [start + 2 * i for start in (0, 1) for i in pareto(x[start::2], y[start::2]).tolist()]
+    assert browser.run("accelsim.front()") == wanted
+    assert "one a workload" in browser.run("document.getElementById('onfront').textContent")
+
+
 def shown(browser: Browser, count: int) -> list[int]:
     found: list[int] = browser.run(
         f"[...document.querySelectorAll('.row')].slice(0, {count}).map(r => Number(r.dataset.point))"
