@@ -82,6 +82,8 @@ class Task:
     vector_lanes : int
     layout : str
         Order of a feature map's dimensions in DRAM: "nhwc" or "nchw".
+    tolerance : int
+        Mappings whose estimated cycles are within 1/tolerance of the best count as equal.
     share : Share or None
         The layer is a part of a larger one, whose operands the trace holds.
     """
@@ -100,6 +102,7 @@ class Task:
     fused_ops: int = 0
     vector_lanes: int = 1
     layout: str = "nhwc"
+    tolerance: int = 256
     share: Share | None = None
 
     def problem(self, shape: ConvShape | GemmShape, unit: tuple[int, int, int]) -> Problem:

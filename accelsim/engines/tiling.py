@@ -45,9 +45,9 @@ def choose(task: Task, problem: Problem, interval: Cycles, *, full_edges: bool =
         options = Candidates(options.rows[options.traffic_bits == options.traffic_bits[0]])
     if len(options) == 1:
         return options[0]
-    # estimates within 1/256 of the best count as equal, then the array's own cycles within 1/64
+    # estimates within the tolerance of the best count as equal, then the array's own cycles within 1/64
     cycles, busy = _estimate(task, problem, options, interval, full_edges)
-    near = np.flatnonzero(cycles <= cycles.min() + cycles.min() // 256)
+    near = np.flatnonzero(cycles <= cycles.min() + cycles.min() // task.tolerance)
     near = near[busy[near] <= busy[near].min() + busy[near].min() // 64]
     keys = (near, options.traffic_bits[near], cycles[near], options.passes[near])
     return options[int(near[np.lexsort(keys)[0]])]

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from accelsim.sim.player import TRANSFER_DTYPE, LayerTimes, Timeline
 from accelsim.system.archspec import Architecture
 from accelsim.system.buffers import limit_ports
 from accelsim.system.costs import Costs, energy_by_component
-from accelsim.system.partition import Partition, Piece, candidates, pieces, split
+from accelsim.system.partition import Partition, Piece, candidates, largest, pieces, split
 from accelsim.system.residency import Residency
 from accelsim.system.result import TRAFFIC, LayerResult, RunResult
 from accelsim.system.schedule import Schedule, Step, schedule
@@ -32,6 +33,10 @@ from accelsim.workload.shapes import ConvShape, GemmShape, VectorShape
 from accelsim.workload.trace import Trace
 
 Progress = Callable[[int, int, str], None]
+
+#: Mappings estimated within 1/16 of the best count as equal, and the one with the fewest passes wins: what many
+#: cores wait for each other is not in the estimate, and every pass takes messages.
+_TOLERANCE = 16
 
 
 @dataclass
@@ -129,10 +134,10 @@ class _Plan:
 
     def _score(self, step: Step, work: ConvShape | GemmShape, option: Partition) -> int:
         """About how many cycles the layer takes: the largest share's array, or what must move, and the chain."""
-        largest = pieces(work, option)[0]
-        task = self._task(step, largest)
+        first = largest(work, option)
+        task = self._task(step, first)
         busy = self.arch.engine.estimate(task)
-        own = largest.shape
+        own = first.shape
         bits, here = self.bits, self._here(step)
         inside = own.n * own.c * own.h * own.w if isinstance(own, ConvShape) else own.batch * own.m * own.k
         weights = own.m * own.c // own.g * own.r * own.s if isinstance(own, ConvShape) else own.batch * own.n * own.k
@@ -180,7 +185,7 @@ class _Plan:
             rooms=self.rooms,
             word_bits={b.name: b.word_bits for b in spec.buffers},
             on_chip=(False, False, self.cores.resident_weights and not matmul),
-            dram_bytes_per_cycle=spec.dram_bytes_per_cycle(),
+            dram_bytes_per_cycle=self._rate(step),
             burst_bytes=spec.dram.burst_bytes,
             addresses={
                 "filter": self.addresses[source],
@@ -193,8 +198,14 @@ class _Plan:
             fused_ops=step.fused_ops,
             vector_lanes=spec.vector.lanes,
             layout=spec.dram.layout,
+            tolerance=_TOLERANCE,
             share=None if piece is None else piece.share,
         )
+
+    def _rate(self, step: Step) -> Fraction:
+        """Bytes per cycle that mappings are scored with: of the DRAM, or of the network where all stays on chip."""
+        network = Fraction(self.network_rate)
+        return network if all(self._here(step).values()) else min(network, self.arch.spec.dram_bytes_per_cycle())
 
     def _lower(self, task: Task) -> PassTable:
         table = self.arch.engine.lower(task)

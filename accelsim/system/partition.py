@@ -90,6 +90,15 @@ def pieces(shape: ConvShape | GemmShape, partition: Partition) -> list[Piece]:
     ConfigError
         If the shape cannot be cut like this.
     """
+    return list(_pieces(shape, partition))
+
+
+def largest(shape: ConvShape | GemmShape, partition: Partition) -> Piece:
+    """The first share, than which none is larger."""
+    return next(_pieces(shape, partition))
+
+
+def _pieces(shape: ConvShape | GemmShape, partition: Partition) -> Iterator[Piece]:
     if not possible(shape, partition):
         most = extents(shape)
         raise ConfigError(
@@ -102,7 +111,6 @@ def pieces(shape: ConvShape | GemmShape, partition: Partition) -> list[Piece]:
     p = shape.p if isinstance(shape, ConvShape) else 1
     n = shape.m // shape.g if isinstance(shape, ConvShape) else shape.n
     k = shape.c // shape.g if isinstance(shape, ConvShape) else shape.k
-    out = []
     for a, (image0, count_i) in enumerate(split(images, partition.images)):
         for b, (row0, count_p) in enumerate(split(p, partition.rows)):
             for c, (group0, count_g, output0, count_n) in enumerate(_output_parts(groups, n, partition.outputs)):
@@ -113,8 +121,7 @@ def pieces(shape: ConvShape | GemmShape, partition: Partition) -> list[Piece]:
                         own: ConvShape | GemmShape = _conv_part(shape, share, *sizes)
                     else:
                         own = GemmShape(count_i, count_n, count_k, count_g)
-                    out.append(Piece((a, b, c, d), own, share))
-    return out
+                    yield Piece((a, b, c, d), own, share)
 
 
 def _output_parts(groups: int, n: int, parts: int) -> Iterator[tuple[int, int, int, int]]:
