@@ -27,6 +27,8 @@ densenet40 densenet121 mobilenet_v1 mobilenet_v2 shufflenet_v1 squeezenet squeez
 efficientnet_lite0 lstm_ptb_300 lstm_ptb_650 lstm_ptb_1500 gru_ptb deepspeech2 recurrent_units
 bert_base vit_b16 gpt2_prefill gpt2_decode
 lenet_digits lstm_digits
+bitfusion_alexnet bitfusion_svhn bitfusion_cifar10 bitfusion_lenet5 bitfusion_vgg7 bitfusion_resnet18 bitfusion_rnn
+bitfusion_lstm
 """.split()
 
 load_network = functools.cache(load_afresh)
