@@ -48,12 +48,14 @@ def test_imports_go_down() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("folder", ["mapping", "dataflow", "engines"])
-def test_kernels_mean_the_same_without_the_compiler(folder: str) -> None:
+@pytest.mark.parametrize(
+    "suite", ["mapping", "dataflow", "engines", "memory/test_dram_twin.py", "noc/test_flits_twin.py"]
+)
+def test_kernels_mean_the_same_without_the_compiler(suite: str) -> None:
     """The suites that compare kernels with plain twins, as plain Python."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         pytest.skip("this run is already without the compiler")
-    done = run("pytest", "-q", "-p", "no:cacheprovider", f"tests/{folder}", NUMBA_DISABLE_JIT="1")
+    done = run("pytest", "-q", "-p", "no:cacheprovider", f"tests/{suite}", NUMBA_DISABLE_JIT="1")
     assert done.returncode == 0, done.stdout[-3000:]
 
 
