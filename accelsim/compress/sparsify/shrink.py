@@ -1,7 +1,7 @@
 """The step that takes out what pruning has emptied: filters, channels, and branches that add nothing.
 
 A smaller dense network of the same outputs: Li et al., ICLR 2017, Fig. 1 (filters); He et al. and Luo et al., both
-ICCV 2017 (channels); survey, Section IV-B, on compact models made by structured pruning.
+ICCV 2017 (channels); survey, Section IV, "Transformation Into Compact Model".
 """
 
 from __future__ import annotations
