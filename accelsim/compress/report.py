@@ -150,7 +150,7 @@ class CompressionReport:
     def remarks(self, rows: list[Row]) -> list[str]:
         """Lines below the table: notes of steps, and measures."""
         lines = [f"{row.layer}/{row.role}: {row.notes}" for row in rows if row.notes]
-        return lines + ["  ".join(f"{key}={value}" for key, value in measure.items()) for measure in self.measures]
+        return lines + [_measured_as(measure) for measure in self.measures]
 
     def __str__(self) -> str:
         heads, cells = self.table(self.rows)
@@ -175,6 +175,22 @@ def _cells(row: Row) -> tuple[str, ...]:
         human_bytes(row.payload_bytes + row.index_bytes), f"{row.ratio:.2f}", f"{row.ratio_without_index:.2f}",
         f"{row.density:.3f}", f"{row.relative_error:.4f}", f"{row.sqnr_db:.1f}",
     )  # fmt: skip
+
+
+def _measured_as(measure: dict[str, Any]) -> str:
+    """A measure in words: that of `evaluate`, or any other."""
+    if "agreement" not in measure:
+        return "  ".join(f"{key}={value}" for key, value in measure.items())
+    step = f"{measure['step']}: " if "step" in measure else ""
+    judged = ""
+    if "accuracy" in measure:
+        judged = f"accuracy {100 * measure['accuracy']:.2f}%, original {100 * measure['accuracy_original']:.2f}%; "
+    same = f"same answer for {100 * measure['agreement']:.2f}% of {measure['samples']} samples ({measure['data']})"
+    return (
+        f"{step}{judged}{same}"
+        f"\n  outputs: relative error {measure['relative_error']:.4g}, SQNR {measure['sqnr_db']:.1f} dB, cosine "
+        f"{measure['cosine']:.5f}; activations: {measure['activations']}"
+    )
 
 
 def row_of(state: TensorState, kept: Stored) -> Row:

@@ -123,8 +123,9 @@ def _layer(
         raise ConfigError(f"cannot be computed: there is no {error.args[0]!r} among its weights", where) from None
     except NotImplementedError as error:
         raise ConfigError(f"cannot be computed: {error}", where) from None
-    first = layer.out_shape[0] if layer.kind == "parameter" else samples
-    return np.asarray(out).reshape(first, *layer.out_shape[1:])
+    if layer.kind == "parameter" or samples == network.batch:
+        return np.asarray(out).reshape(layer.out_shape)
+    return np.asarray(out).reshape(samples, *layer.out_shape[1:])
 
 
 def _windows(x: Array, kernel: Any, stride: Any, dilation: Any, pad: Any, fill: float) -> Array:
