@@ -5,17 +5,24 @@ which is summed up block by block. That squares the condition number: energies (
 about 1e-16 of the largest, so an error below `GRAM_FLOOR` asks for the exact way, a full decomposition. Large Gram
 matrices are first made in float32 and again in float64 where little energy is left out.
 
-Every step is deterministic for a given number of BLAS threads, and signs are fixed (the largest element of a vector
-is positive). Another number of threads may change the last bits of a sum; results then agree to rounding as long as
-the singular values are apart.
+BLAS is held to one thread (`single_blas`) and blocks are spread over our own, whose sums are added in order: results
+are the same bits for any number of threads. Signs are fixed (the largest element of a vector is positive). Another
+BLAS library or another processor may round differently; then results agree to rounding where singular values are
+apart, and the error agrees in any case.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from accelsim.base.units import ceil_div
+from accelsim.compress.parallel import over_blocks
 
 Float = NDArray[np.float32]
 Real = NDArray[Any]
@@ -32,18 +39,34 @@ _LARGE = 1 << 30
 """Multiplications of a Gram matrix from which on float32 is tried first."""
 
 _BLOCK = 1 << 21
+_TOGETHER = 16
 _DOUBLE = 1 << 24
 """Elements up to which work is done in float64."""
+
+
+@contextmanager
+def single_blas() -> Iterator[None]:
+    """BLAS with one thread: sums do not depend on the machine's cores, and nothing spins while it waits."""
+    with _controller().limit(limits=1, user_api="blas"):
+        yield
+
+
+@lru_cache(maxsize=1)
+def _controller() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def energy(values: Real) -> float:
     """Sum of squares, in float64, in blocks of a fixed size."""
     flat = values.reshape(-1)
-    total = 0.0
-    for at in range(0, flat.size, _BLOCK):
-        part = flat[at : at + _BLOCK].astype(np.float64)
-        total += float(part @ part)
-    return total
+
+    def work(i: int) -> float:
+        part = flat[i * _BLOCK : (i + 1) * _BLOCK].astype(np.float64)
+        return float(part @ part)
+
+    return sum(over_blocks(work, ceil_div(flat.size, _BLOCK)))
 
 
 def working(values: Real) -> Real:
@@ -56,10 +79,32 @@ def gram(matrix: Real, dtype: Any = np.float64) -> NDArray[np.float64]:
     p, q = matrix.shape
     total = np.zeros((p, p))
     step = max(64, _BLOCK // p)
-    for at in range(0, q, step):
-        block = np.ascontiguousarray(matrix[:, at : at + step], dtype)
-        total += block @ block.T
+    count = ceil_div(q, step)
+
+    def work(i: int) -> Real:
+        block = np.ascontiguousarray(matrix[:, i * step : (i + 1) * step], dtype)
+        product: Real = block @ block.T
+        return product
+
+    for first in range(0, count, _TOGETHER):  # few results are kept at once
+        for part in over_blocks(lambda i, first=first: work(first + i), min(_TOGETHER, count - first)):  # type: ignore
+            total += part
     return total
+
+
+def projected(basis: Float, matrix: Float) -> Float:
+    """basis.T @ matrix for [p, r] and [p, q]: [r, q], by blocks of columns."""
+    p, q = matrix.shape
+    step = max(64, _BLOCK // p)
+    out: Float = np.empty((basis.shape[1], q), np.float32)
+    turned = np.ascontiguousarray(basis.T)
+
+    def work(i: int) -> None:
+        here = slice(i * step, (i + 1) * step)
+        out[:, here] = turned @ matrix[:, here]
+
+    over_blocks(work, ceil_div(q, step))
+    return out
 
 
 def kept(energies: NDArray[np.float64], most: int, delta2: float) -> tuple[int, float]:
@@ -130,11 +175,11 @@ def svd(
         signs = _signs(ut.T)
         return _single(ut.T * signs), s, _single(v.T * signs[:, None]), tail
     u, tail = leading(matrix, rank, delta2)
-    projected = (u.T @ matrix).astype(np.float64)
-    lengths = np.sqrt(np.einsum("ij,ij->i", projected, projected))
+    rows = projected(u, matrix).astype(np.float64)
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     order = np.argsort(-lengths, kind="stable")
-    lengths, projected = lengths[order], projected[order]
-    right = projected / np.where(lengths > 0, lengths, 1)[:, None]
+    lengths, rows = lengths[order], rows[order]
+    right = rows / np.where(lengths > 0, lengths, 1)[:, None]
     return _single(u[:, order]), _single(lengths), _single(right), tail
 
 

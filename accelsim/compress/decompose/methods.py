@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod, sqrt
+from math import nan, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from accelsim.base.errors import ConfigError, unknown_name
 from accelsim.compress.decompose import matrix, modes, multilinear, networks, ranks
-from accelsim.compress.decompose.linalg import GRAM_FLOOR, energy
+from accelsim.compress.decompose.linalg import GRAM_FLOOR, energy, single_blas
 from accelsim.workload.encodings.base import Dims, encoding
 from accelsim.workload.encodings.factored import Factored
 from accelsim.workload.encodings.low_rank import matrix_shape
@@ -108,7 +108,7 @@ class Decomposition:
     meta : dict
         Modes and ranks, for the encoding.
     error : float
-        ||A - A'|| / ||A||, measured on the cores as they are stored (float32).
+        ||A - A'|| / ||A||, measured on the cores as they are stored (float32); nan if not measured.
     """
 
     encoding: str
@@ -132,8 +132,11 @@ class Decomposition:
         return rebuild(self.encoding, list(self.cores.values()), self.meta, self.shape)
 
 
-def decompose(values: Float, plan: Plan) -> Decomposition:
+def decompose(values: Float, plan: Plan, measure: bool = True) -> Decomposition:
     """Decompose a tensor: a matrix, a kernel (M, C, R, S), or anything with a first dimension and others.
+
+    `measure`: multiply the cores out and find the error, which costs about as much as a train; always done where an
+    error is the target.
 
     Raises
     ------
@@ -150,10 +153,10 @@ def decompose(values: Float, plan: Plan) -> Decomposition:
         tensor = values.reshape(matrix_shape(values.shape))
     else:
         tensor = tensorize(values, plan.row_modes or [], plan.column_modes or [])
-    if plan.error is None:
-        return _attempt(values, tensor, plan, plan.ranks, 0.0)
-    whole = energy(values)
-    return _by_energy(values, tensor, plan, whole) if method.by_energy else _by_rank(values, tensor, plan)
+    with single_blas():
+        if plan.error is None:
+            return _attempt(values, tensor, plan, plan.ranks, 0.0, measure)
+        return _by_energy(values, tensor, plan) if method.by_energy else _by_rank(values, tensor, plan)
 
 
 def resolve(plan: Plan, shape: Dims) -> Plan:
@@ -267,15 +270,19 @@ def _ranks_for_ratio(plan: Plan, sizes: list[int], shape: Dims, most: int) -> li
     return possible(sizes, low)
 
 
-def _attempt(values: Float, tensor: Float, plan: Plan, found: list[int] | None, delta2: float) -> Decomposition:
+def _attempt(
+    values: Float, tensor: Float, plan: Plan, found: list[int] | None, delta2: float, measure: bool = True
+) -> Decomposition:
     method = METHODS[plan.method]
     cores = {n: np.ascontiguousarray(c, np.float32) for n, c in method.solve(tensor, found, delta2, plan).items()}
     if not all(np.isfinite(core).all() for core in cores.values()):
         raise ConfigError(f"cores of {plan.method} must be finite, but overflow float32; try other ranks")
     meta = meta_of(plan, found or found_ranks(method.encoding, cores))
-    whole, back = energy(values), rebuild(method.encoding, list(cores.values()), meta, values.shape)
-    error = sqrt(energy(values - back) / whole) if whole else 0.0
-    return Decomposition(method.encoding, cores, meta, error, values.shape)
+    result = Decomposition(method.encoding, cores, meta, nan, values.shape)
+    if not measure:
+        return result
+    signal, noise = energy(values), energy(values - result.values())
+    return replace(result, error=sqrt(noise / signal) if signal else 0.0)
 
 
 def found_ranks(kind: str, cores: Cores) -> list[int]:
@@ -290,9 +297,9 @@ def found_ranks(kind: str, cores: Cores) -> list[int]:
     return [arrays[-1].shape[0]]
 
 
-def _by_energy(values: Float, tensor: Float, plan: Plan, whole: float) -> Decomposition:
+def _by_energy(values: Float, tensor: Float, plan: Plan) -> Decomposition:
     """The methods bound the error by the energy left out; if rounding to float32 gets in the way, leave out less."""
-    target = plan.error or 0.0
+    target, whole = plan.error or 0.0, energy(values)
     plan = replace(plan, exact=plan.exact or target < GRAM_FLOOR)
     for part in (1.0, 0.9, 0.5, 0.0):
         found = _attempt(values, tensor, plan, None, whole * (target * part) ** 2)

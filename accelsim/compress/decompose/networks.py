@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.compress.decompose.linalg import leading, svd
+from accelsim.compress.decompose.linalg import leading, projected, svd
 from accelsim.compress.decompose.multilinear import unfold
 from accelsim.workload.encodings.hierarchical import core_name, dimension_tree
 from accelsim.workload.encodings.tensorized import contract
@@ -34,7 +34,7 @@ def train(
             basis = np.eye(rest.shape[0], dtype=np.float32)
         else:
             basis, tail = leading(rest, None if ranks is None else ranks[k + 1], delta2 / cuts, exact)
-            rest, lost = basis.T @ rest, lost + tail
+            rest, lost = projected(basis, rest), lost + tail
         cores.append(basis.reshape(left, size, -1))
         left = basis.shape[1]
     cores.append(rest.reshape(left, sizes[-1], 1))
@@ -54,7 +54,7 @@ def ring(tensor: Float, ranks: Sequence[int], exact: bool = False) -> tuple[list
     for k, size in enumerate(sizes[1:-1], start=1):
         rest = rest.reshape(left * size, -1)
         basis, tail = leading(rest, ranks[k + 1], 0.0, exact)
-        rest, lost = basis.T @ rest, lost + tail
+        rest, lost = projected(basis, rest), lost + tail
         cores.append(basis.reshape(left, size, -1))
         left = basis.shape[1]
     cores.append(np.ascontiguousarray(rest.reshape(left, sizes[-1], closing)))

@@ -82,7 +82,7 @@ class Decompose(Step):
             raise ConfigError("is quantized, but cores are numbers: decompose first, then quantize the cores")
         if state.pruned:
             raise ConfigError("is pruned, but cores would fill its zeros: decompose first, then prune the cores")
-        found = decompose(state.values, self._plan(state.layer.name, int(self.key(state, "start"))))
+        found = decompose(state.values, self._plan(state.layer.name, int(self.key(state, "start"))), measure=False)
         cores = [
             TensorState(state.layer, state.role, core.shape, core, part=name) for name, core in found.cores.items()
         ]
@@ -96,4 +96,4 @@ class Decompose(Step):
         if "row_modes" in found.meta:
             pairs = zip(found.meta["row_modes"], found.meta["column_modes"], strict=True)
             text += f", modes {' '.join(f'{m}x{n}' for m, n in pairs)}"
-        return f"{text}, {found.parameters:,} elements, error {found.error:.4f}"
+        return f"{text}, {found.parameters:,} elements"
