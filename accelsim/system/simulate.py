@@ -94,7 +94,10 @@ def build_memory(spec: ArchSpec) -> MemoryModel:
     if spec.dram.fidelity == "detailed" and spec.dram.detail is not None:
         from accelsim.memory.dram import Dram
 
-        return Dram.from_config(spec.dram.detail, spec.clock_hz, where="dram.detail")
+        detail = spec.dram.detail
+        if spec.cores is not None:  # every hub is a port
+            detail = detail.model_copy(update={"ports": max(detail.ports, 1 + max(spec.cores.hubs))})
+        return Dram.from_config(detail, spec.clock_hz, where="dram.detail")
     rate = spec.dram_bytes_per_cycle()
     return BandwidthDram(rate.numerator, rate.denominator, spec.dram_latency_cycles(), spec.dram.burst_bytes)
 

@@ -120,3 +120,11 @@ def test_settling_leaves_waiting_transfers_alone() -> None:
     dram.settle(6000)
     assert dram.stats().clocks == dram.clock_of(6000)
     assert ActionCounts(dram.counts())["dram", "read_burst"] == 64
+
+
+def test_every_hub_of_many_cores_is_a_port() -> None:
+    """A detailed DRAM behind several hubs; it is priced by the byte there."""
+    detailed = ["dram.fidelity=detailed", "dram.detail={standard: ddr3_1600}"]
+    overrides = [*detailed, "cores.hubs=[0, 5]", "cores.resident_weights=false"]
+    result = simulate(load_arch("dadiannao_chip", overrides), synthetic_trace(network()))
+    assert result.dram is None and result.counts()["dram", "read_byte"] > 0
