@@ -8,6 +8,7 @@ from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError, SimulationBug
 from accelsim.base.units import ceil_div
 from accelsim.memory.model import Completion, MemoryStats, Transfer
+from accelsim.sim.pipe import Pipe
 
 
 class BandwidthDram:
@@ -109,6 +110,21 @@ class BandwidthDram:
         """
         return self._done.pop()[0]
 
+    def pipe(self) -> Pipe:
+        """What a kernel needs to play transfers through this model without asking it for each."""
+        return Pipe(self._numerator, self._denominator, self._latency, self._burst_bytes)
+
+    def account(self, requested: int, moved: tuple[int, int], bursts: tuple[int, int], last: int) -> None:
+        """Take over what a kernel did: bytes asked for, (read, written) bytes and bursts, the last completion."""
+        self._stats.bytes_requested += requested
+        self._stats.bytes_moved += sum(moved)
+        self._stats.reads += bursts[0]
+        self._stats.writes += bursts[1]
+        self._read_bytes += moved[0]
+        self._written_bytes += moved[1]
+        self._busy += sum(moved) * self._denominator
+        self._now = self._last = last
+
     def finish(self) -> int:
         """See `MemoryModel.finish`."""
         return self._last
@@ -132,6 +148,15 @@ class IdealMemory(BandwidthDram):
 
     def __init__(self) -> None:
         super().__init__(1)
+
+    def pipe(self) -> Pipe:
+        """See `BandwidthDram.pipe`."""
+        return Pipe(1, ideal=True)
+
+    def account(self, requested: int, moved: tuple[int, int], bursts: tuple[int, int], last: int) -> None:
+        """See `BandwidthDram.account`; no time passes."""
+        super().account(requested, moved, bursts, last)
+        self._busy = 0
 
     def _enter(self, now: int, request_id: int, n_bytes: int, bursts: int, is_write: bool) -> None:
         super()._enter(now, request_id, n_bytes, bursts, is_write)

@@ -30,7 +30,18 @@ import simpy
 from numpy.typing import NDArray
 
 from accelsim.base.errors import DeadlockError, SimulationBug
-from accelsim.sim.passes import ATTRIBUTION, FETCHED, INTERNAL, PASS_DTYPE, PATTERN, PassTable, fold_passes
+from accelsim.sim.passes import (
+    ATTRIBUTION,
+    FETCHED,
+    INTERNAL,
+    PASS_DTYPE,
+    PATTERN,
+    WAITS,
+    PassArray,
+    PassTable,
+    fold_passes,
+)
+from accelsim.sim.pipe import play_pipe
 from accelsim.sim.port import Memory, MemoryPort, Port
 
 TRANSFER_DTYPE = np.dtype([(name, np.int64) for name in ("layer", "row", "operand", "bytes", "issued", "done")])
@@ -216,12 +227,9 @@ class CorePlayer:
         renew = [_next_fetch(f) for f in fetched]
         result_slots = table.slots.get("ofmap", 0)
         stationary = FETCHED.index(table.stationary) if table.stationary else -1
-        waits = dict.fromkeys(ATTRIBUTION, 0)
+        waits = dict.fromkeys(WAITS, 0)
         arrivals = self._arrivals[index]
         start = load_free = stream_free = last_done = begin
-        busy = sum(col["busy_cycles"])
-        internal = {cause: sum(col[f"{cause}_cycles"]) for cause in INTERNAL}
-        stalls = 0
         for row in range(len(rows)):
             load = col["load_cycles"][row]
             loadable, streamable = load_free, stream_free
@@ -253,7 +261,6 @@ class CorePlayer:
                 self._results_held += 1
             if cause:
                 waits[cause] += start - ideal
-                stalls += start - ideal
             load_free = start + col["load_free_cycles"][row]
             stream_free = start + col["stream_cycles"][row]
             done = last_done = max(last_done, start + col["finish_cycles"][row])
@@ -273,12 +280,7 @@ class CorePlayer:
             yield env.timeout(last_done - int(env.now))
         while self._results_held:
             yield self._wait("engine", "the results of", table.layer, "to be written")
-        end = int(env.now)
-        waits["ofmap"] += end - last_done
-        waits["compute"] = busy
-        waits.update(internal)
-        waits["fill_drain"] = last_done - begin - stalls - busy - sum(internal.values())
-        self._finish_layer(table, begin, end, waits, rows)
+        self.log.layers.append(_layer_times(table, rows, (begin, last_done, int(env.now)), waits))
 
     def _drainer(self, index: int, row: int) -> Callable[[simpy.Event], None]:
         return lambda _: self._drain(index, row)
@@ -308,17 +310,23 @@ class CorePlayer:
             assert event.callbacks is not None
             event.callbacks.append(written)
 
-    def _finish_layer(self, table: PassTable, begin: int, end: int, waits: dict[str, int], rows: Any) -> None:
-        if sum(waits.values()) != end - begin or min(waits.values()) < 0:
-            raise SimulationBug(f"{table.layer}: attributed cycles {waits} do not sum to {end - begin}")
-        moved = {
-            "filter": int(rows["filter_bytes"].sum()),
-            "ifmap": int(rows["ifmap_bytes"].sum()),
-            "psum_in": int(rows["psum_in_bytes"].sum()),
-            "ofmap": int(rows["ofmap_bytes"].sum()),
-            "psum_out": int(rows["psum_out_bytes"].sum()),
-        }
-        self.log.layers.append(LayerTimes(table.layer, begin, end, waits, moved, dict(table.slots)))
+
+def _layer_times(
+    table: PassTable, rows: PassArray, instants: tuple[int, int, int], waits: dict[str, int]
+) -> LayerTimes:
+    """Where a layer's cycles went; `instants`: begin, last result at the edge, end; `waits` by what was waited for."""
+    begin, last_done, end = instants
+    internal = {cause: int(rows[f"{cause}_cycles"].sum()) for cause in INTERNAL}
+    busy = int(rows["busy_cycles"].sum())
+    found = dict.fromkeys(ATTRIBUTION, 0) | waits | internal | {"compute": busy}
+    found["fill_drain"] = last_done - begin - sum(waits.values()) - busy - sum(internal.values())
+    found["ofmap"] += end - last_done
+    if sum(found.values()) != end - begin or min(found.values()) < 0:
+        raise SimulationBug(f"{table.layer}: attributed cycles {found} do not sum to {end - begin}")
+    moved = {
+        name: int(rows[f"{name}_bytes"].sum()) for name in ("filter", "ifmap", "psum_in", "ofmap", "psum_out")
+    }
+    return LayerTimes(table.layer, begin, end, found, moved, dict(table.slots))
 
 
 def _runs(rows: Any, operand: str) -> list[tuple[int, ...]]:
@@ -367,6 +375,10 @@ def play(
     """
     for table in tables:
         table.check()
+    if watch is None and getattr(memory, "known_completion", None) is not None:
+        timeline = _play_through_pipe(tables, memory, prefetch)
+        if timeline is not None:
+            return timeline
     env = CountingEnvironment()
     port = MemoryPort(env, memory)
     core = CorePlayer(env, port, tables, prefetch, watch=watch)
@@ -380,6 +392,27 @@ def play(
         env.events,
         int(env.now),
     )
+
+
+def _play_through_pipe(tables: Sequence[PassTable], memory: Memory, prefetch: bool) -> Timeline | None:
+    """`play` by a kernel; None if this memory is no pipe, or the kernel cannot do it."""
+    describe = getattr(memory, "pipe", None)
+    if describe is None or not tables:
+        return None
+    folded = [fold_passes(table) for table in tables]
+    played = play_pipe(tables, folded, describe(), prefetch)
+    if played is None:
+        return None
+    layers = []
+    for table, rows, (begin, end, last_done, *stalls) in zip(tables, folded, played.layers.tolist(), strict=True):
+        waits = dict.fromkeys(WAITS, 0) | dict(zip((*FETCHED, "ofmap"), stalls, strict=False))
+        layers.append(_layer_times(table, rows, (begin, last_done, end), waits))
+    transfers = played.transfers.view(TRANSFER_DTYPE).reshape(-1)
+    passes = played.passes.view(PASS_TIMES_DTYPE).reshape(-1)
+    requested = int(transfers["bytes"].sum())
+    last = int(transfers["done"].max(initial=0))
+    memory.account(requested, played.moved, played.bursts, last)  # type: ignore[attr-defined]
+    return Timeline(layers, transfers, passes, len(transfers) + len(passes) + len(layers), layers[-1].end)
 
 
 class CountingEnvironment(simpy.Environment):
