@@ -238,10 +238,13 @@ class BitFusion(TiledEngine):
         return reads, {"psum": groups * m * n}
 
     def actions(self, part: Part, tiles: Tiles, times: TileTimes) -> ActionCounts:
-        """Bricks that multiply; sums are clocked in the columns' accumulators once a step."""
-        macs = int((tiles["groups"] * tiles["m"] * tiles["n"] * tiles["k"]).sum())
-        counts = ActionCounts()
-        counts.add("fusion_unit", "brick", macs * self.bricks(part.bits("ifmap"), part.bits("filter")))
+        """Bricks that multiply (authors: all, in every busy cycle); accumulators are clocked once a step."""
+        spec, counts = self.spec, ActionCounts()
+        bricks = int((tiles["groups"] * tiles["m"] * tiles["n"] * tiles["k"]).sum())
+        bricks *= self.bricks(part.bits("ifmap"), part.bits("filter"))
+        if spec.accounting == "authors":
+            bricks = int(times.busy.sum()) * spec.rows * spec.cols * (spec.max_bits // spec.min_bits) ** 2
+        counts.add("fusion_unit", "brick", bricks)
         m, channels, one = tiles["m"], tiles["channels"], np.ones_like(tiles["n"])
         steps = self.cycles(part, m, one, channels, tiles["k"] // channels)
         counts.add("accumulator", "write", int((tiles["groups"] * tiles["n"] * steps).sum()))

@@ -9,6 +9,7 @@ the bricks. Sources: DaDianNao (MICRO 2014), Stripes (MICRO 2016) and the papers
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -78,8 +79,17 @@ class StepTimes(TileTimes):
 class BrickEngine(TiledEngine):
     """Base of these engines: a subclass says what a step costs (`durations`), and prices it."""
 
+    def __init__(self, spec: Any) -> None:
+        super().__init__(spec)
+        self._last: tuple[Part, Grid] | None = None  # a layer asks many times
+
     def grid(self, part: Part) -> Grid:
         """How this layer lies on the chip."""
+        if self._last is None or self._last[0] is not part:
+            self._last = part, self._grid(part)
+        return self._last[1]
+
+    def _grid(self, part: Part) -> Grid:
         spec, shape = self.spec, part.shape
         columns = spec.columns // ceil_div(part.bits("ifmap"), spec.pe_width)
         rows = spec.rows // ceil_div(part.bits("filter"), spec.pe_width)
@@ -300,7 +310,8 @@ class BrickEngine(TiledEngine):
         else:
             jobs[:, 0], jobs[:, 1], jobs[:, 3] = group, 1, 1
             jobs[:, 4], jobs[:, 5], jobs[:, 7], jobs[:, 9] = of["image0"], of["images"], 1, 1
-        spans, which = np.unique(np.stack([first, channels], 1), axis=0, return_inverse=True)
+        found, which = np.unique((first << 31) + channels, return_inverse=True)
+        spans = np.stack([found >> 31, found & (1 << 31) - 1], 1)
         counts = -(-spans[:, 1] // grid.lanes)
         before = np.cumsum(counts) - counts
         within = np.arange(int(counts.sum())) - np.repeat(before, counts)
@@ -348,10 +359,15 @@ def bit_lengths(values: Values) -> Values:
 
 def set_bits(values: Values) -> Values:
     """Ones of each value (below 2**16), uint8."""
+    return np.asarray(_ones_table()[values], np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _ones_table() -> Values:
     table = np.zeros(1 << 16, np.uint8)
     for bit in range(16):
         table[1 << bit : 2 << bit] = table[: 1 << bit] + 1
-    return np.asarray(table[values], np.uint8)
+    return table
 
 
 def _blocked(channels: Any, r: int, s: int, grid: Grid) -> Any:
