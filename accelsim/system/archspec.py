@@ -46,6 +46,9 @@ class Buffer(BankedMemory):
     capacity_bytes: Whole = pydantic.Field(ge=1, le=2**40, description="bytes, all banks")
     word_bits: Whole = pydantic.Field(default=64, ge=1, le=65536, description="bits that one access moves")
     slots: Whole = pydantic.Field(default=2, ge=1, le=64, description="tiles of an operand at a time; 2: double")
+    parts: Whole = pydantic.Field(
+        default=1, ge=1, le=65536, description="equal memories, each beside its part of the array; an access is of one"
+    )
     whole_words: bool = pydantic.Field(
         default=False, description="sums take whole words of word_bits, one or more for each GEMM row of a tile"
     )

@@ -48,7 +48,9 @@ def _price_list(priced: _Priced) -> tuple[CostModel, ComponentCosts]:
     model = CostModel(spec.technology.node_nm, spec.technology.vdd)
     bits = spec.bits()
     parts = arch.engine.costs(model, bits)
-    parts += [sram_rows(model, b.name, b.capacity_bytes, b.word_bits) for b in spec.buffers]
+    parts += [
+        sram_rows(model, b.name, -(-b.capacity_bytes // b.parts), b.word_bits, count=b.parts) for b in spec.buffers
+    ]
     # pooling takes maxima and sums, normalisation products
     parts.append(vector_rows(model, ("add", "max"), bits["psum"], lanes=spec.vector.lanes))
     if spec.cores is not None:
