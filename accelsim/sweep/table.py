@@ -114,7 +114,7 @@ class Table:
         return [row.get(name) for row in self.rows]
 
     def where(self, condition: str) -> Table:
-        """The finished rows for which an expression over the columns is true.
+        """The rows for which an expression over the columns is true; one that lacks a value it names is left out.
 
         Raises
         ------
