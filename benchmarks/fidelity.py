@@ -1,6 +1,6 @@
 """What the fidelity of each component costs in run time, and how far it moves the cycles of ResNet-50.
 
-    python benchmarks/fidelity.py [--workload NAME] [--runs N] [--output docs/fidelity.md]
+    python benchmarks/fidelity.py [--workload NAME] [--runs N] [--only NAME]... [--output docs/fidelity.md]
 
 Whole simulations in a process that has run one before, medians of CPU seconds. A pipe of fidelity `bandwidth` gets
 the peak bandwidth of the detailed memory, so that only the model differs. Exit status 1 if `tpu_v1` with everything
@@ -78,7 +78,7 @@ def ports(arch: str, keys: Sequence[str]) -> tuple[str, ...]:
 
 def main() -> None:
     """Measure, print or write, judge."""
-    from accelsim.base.errors import ConfigError
+    from accelsim.base.errors import ConfigError, DeadlockError
     from accelsim.system.archspec import load_arch
     from accelsim.system.simulate import simulate
     from accelsim.workload.load import load_network
@@ -87,16 +87,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", default="resnet50")
     parser.add_argument("--runs", type=int, default=3, help="runs of which the median is taken")
+    parser.add_argument("--only", action="append", help="this component only: DRAM, buffers, NoC, everything")
     parser.add_argument("--output", type=Path, help="write a page instead of printing the table")
     args = parser.parse_args()
     trace = synthetic_trace(load_network(args.workload))
     rows: list[list[str]] = []
     group, base_cycles, base_cpu, failed = ("", ""), 0, 0.0, ""
     for setting in settings():
+        if args.only and setting.component not in args.only:
+            continue
         arch = load_arch(setting.arch, setting.overrides)
         try:
             cycles = simulate(arch, trace).cycles
-        except ConfigError as error:
+        except (ConfigError, DeadlockError) as error:
             rows.append([setting.component, setting.arch, setting.name, f"does not run: {str(error)[:60]}", "", "", ""])
             continue
         cpu = median_cpu_s(lambda: simulate(arch, trace), args.runs)
