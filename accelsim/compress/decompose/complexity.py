@@ -66,7 +66,8 @@ def tt_macs(row_modes: Sizes, column_modes: Sizes, ranks: Sizes) -> int:
     """Multiplications of one matrix-vector product, core by core from the last one.
 
     Step k multiplies a matrix [m_k r_{k-1}, n_k r_k], which is core k, by one of
-    n_1 ... n_{k-1} m_{k+1} ... m_d columns: without the redundant products of the element-wise definition (Deng et al., TIE, ISCA 2019, Section 3).
+    n_1 ... n_{k-1} m_{k+1} ... m_d columns, without the redundant products of the element-wise definition (Deng et al.,
+    TIE, ISCA 2019, Section 3).
     """
     total = 0
     for k, (m, n) in enumerate(zip(row_modes, column_modes, strict=True)):
