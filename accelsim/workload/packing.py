@@ -77,6 +77,22 @@ def pack(values: NDArray[Any], bits: int) -> Words:
     return words
 
 
+def pack_in_place(values: NDArray[Any], count: int, bits: int) -> Words:
+    """As `pack` of the first `count` values, in their own memory if they fill their lanes.
+
+    Parameters
+    ----------
+    values : ndarray of the integer type that `bits` bits need, one dimension, contiguous
+        Whole 64-bit words; what is in it beyond `count` may be anything, and is cleared.
+    """
+    per_word = 8 // values.dtype.itemsize
+    if bits != 8 * values.dtype.itemsize or values.size % per_word:
+        return pack(values[:count], bits)
+    words: Words = values.view(np.uint64)[: words_for(count, bits)]
+    values[count : words.size * per_word] = 0
+    return words
+
+
 def unpack(words: Words, count: int, bits: int, signed: bool) -> NDArray[Any]:
     """Unpack `count` integers.
 

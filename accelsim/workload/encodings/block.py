@@ -14,7 +14,7 @@ from accelsim.base.spec import Spec
 from accelsim.base.units import ceil_div
 from accelsim.workload.encodings.base import ENCODINGS, Dims, Encoding, Part, Payload
 from accelsim.workload.encodings.bitmap import check_count, unpacked
-from accelsim.workload.encodings.sparse_kernels import mask_count, nonzero_mask
+from accelsim.workload.encodings.sparse_kernels import CHUNK, mask_count, nonzero_mask
 from accelsim.workload.encodings.sparse_lines import matrix_shape
 from accelsim.workload.packing import pack, unused_bits_are_zero, value_dtype, words_for
 
@@ -48,13 +48,13 @@ class Blocks(Encoding):
         across = ceil_div(matrix.shape[1], params.columns)
         kept: list[NDArray[Any]] = []
         flags = np.zeros((ceil_div(matrix.shape[0], params.rows), across), np.bool_)
-        for i in range(flags.shape[0]):
-            band = np.zeros((params.rows, across * params.columns), values.dtype)
-            rows = matrix[i * params.rows : (i + 1) * params.rows]
+        for part in _bands(flags.shape[0], params, across):
+            band = np.zeros(((part.stop - part.start) * params.rows, across * params.columns), values.dtype)
+            rows = matrix[part.start * params.rows : part.stop * params.rows]
             band[: rows.shape[0], : rows.shape[1]] = rows
-            blocks = band.reshape(params.rows, across, params.columns).transpose(1, 0, 2)
-            flags[i] = blocks.any(axis=(1, 2))
-            kept.append(blocks[flags[i]].reshape(-1))
+            blocks = band.reshape(-1, params.rows, across, params.columns).transpose(0, 2, 1, 3)
+            flags[part] = _any(blocks)
+            kept.append(blocks[flags[part]].reshape(-1))
         payload = {"mask": nonzero_mask(flags.reshape(-1)), "values": pack(np.concatenate(kept), bits)}
         return payload, self.Meta(rows=params.rows, columns=params.columns, blocks=int(np.count_nonzero(flags)))
 
@@ -73,15 +73,18 @@ class Blocks(Encoding):
         flags = np.unpackbits(mask.view(np.uint8), count=down * across, bitorder="little").astype(bool)
         stored = unpacked(payload, "values", meta.blocks * meta.rows * meta.columns, bits, signed)
         blocks = stored.reshape(-1, meta.rows, meta.columns)
-        if not blocks.any(axis=(1, 2)).all():
+        if not _any(blocks).all():
             raise ConfigError("payload 'values' must hold no block of zeros")
         out, done = np.zeros(matrix_shape(shape), value_dtype(bits, signed)), 0
-        for i, row in enumerate(flags.reshape(down, across)):
-            band = np.zeros((across, meta.rows, meta.columns), out.dtype)
-            band[row] = blocks[done : done + np.count_nonzero(row)]
-            done += int(np.count_nonzero(row))
-            rows = out[i * meta.rows : (i + 1) * meta.rows]
-            full = band.transpose(1, 0, 2).reshape(meta.rows, -1)
+        table = flags.reshape(down, across)
+        for part in _bands(down, meta, across):
+            chosen = table[part]
+            band = np.zeros((*chosen.shape, meta.rows, meta.columns), out.dtype)
+            count = int(np.count_nonzero(chosen))
+            band[chosen] = blocks[done : done + count]
+            done += count
+            rows = out[part.start * meta.rows : part.stop * meta.rows]
+            full = band.transpose(0, 2, 1, 3).reshape(len(chosen) * meta.rows, -1)
             if full[rows.shape[0] :].any() or full[:, rows.shape[1] :].any():
                 raise ConfigError("payload 'values' must be zero where blocks reach beyond the matrix")
             rows[:] = full[: rows.shape[0], : rows.shape[1]]
@@ -106,3 +109,20 @@ class Blocks(Encoding):
         """
         rows, columns = matrix_shape(shape)
         return ceil_div(rows, meta.rows), ceil_div(columns, meta.columns)
+
+
+def _bands(down: int, shape: Any, across: int) -> list[slice]:
+    """Rows of blocks, so many at a time that they stay in the cache."""
+    step = max(1, CHUNK // (shape.rows * shape.columns * across))
+    return [slice(at, min(down, at + step)) for at in range(0, down, step)]
+
+
+def _any(blocks: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether the last two dimensions hold a nonzero; place by place where there are few, which is quicker."""
+    if blocks.shape[-1] * blocks.shape[-2] > 64:
+        return np.asarray((blocks != 0).any(axis=(-2, -1)))
+    found = np.zeros(blocks.shape[:-2], blocks.dtype)
+    for i in range(blocks.shape[-2]):
+        for j in range(blocks.shape[-1]):
+            found |= blocks[..., i, j]
+    return np.asarray(found != 0)

@@ -12,7 +12,7 @@ from accelsim.base.errors import ConfigError
 from accelsim.base.spec import Spec
 from accelsim.workload.encodings.base import ENCODINGS, Dims, Encoding, Part, Payload
 from accelsim.workload.encodings.bitmap import Counted, check_count, unpacked, unpacked_nonzeros
-from accelsim.workload.encodings.sparse_kernels import CHUNK, lanes
+from accelsim.workload.encodings.sparse_kernels import CHUNK, gather, lanes, nonzero_mask
 from accelsim.workload.packing import pack, value_dtype, words_for
 
 
@@ -27,13 +27,24 @@ class Coordinates(Encoding):
 
     def pack(self, values: NDArray[Any], bits: int, signed: bool, params: Any) -> tuple[Payload, Spec]:
         flat = lanes(values)
-        places = np.concatenate([np.flatnonzero(flat[at : at + CHUNK]) + at for at in range(0, flat.size, CHUNK)])
-        payload = {"values": pack(flat[places], bits)}
-        for d, index in enumerate(np.unravel_index(places, values.shape)):
-            width = _width(values.shape[d])
+        mask = nonzero_mask(flat)
+        nonzeros = gather(flat, mask)
+        # 32-bit places are divided by vector instructions
+        places = np.empty(nonzeros.size, np.uint32 if flat.size < 2**32 else np.uint64)
+        done = 0
+        for at in range(0, flat.size, CHUNK):
+            found = np.flatnonzero(flat[at : at + CHUNK] != 0)  # quicker for truth values
+            np.add(found, at, out=places[done : done + found.size], casting="unsafe")
+            done += found.size
+        payload = {"values": pack(nonzeros, bits)}
+        for d in range(values.ndim - 1, -1, -1):
+            size = values.shape[d]
+            width = _width(size)
             if width:
-                payload[f"index{d}"] = pack(index.astype(value_dtype(width, False)), width)
-        return payload, self.Meta(nonzeros=int(places.size))
+                above = places // size if d else np.zeros_like(places)
+                payload[f"index{d}"] = pack((places - above * size).astype(value_dtype(width, False)), width)
+                places = above
+        return payload, self.Meta(nonzeros=int(nonzeros.size))
 
     def layout(self, meta: Any, shape: Dims, bits: int, signed: bool) -> dict[str, Part]:
         check_count(meta.nonzeros, prod(shape), "nonzeros")
@@ -44,7 +55,8 @@ class Coordinates(Encoding):
         return parts
 
     def unpack(self, payload: Payload, meta: Any, shape: Dims, bits: int, signed: bool) -> NDArray[Any]:
-        places = np.zeros(meta.nonzeros, np.int64)
+        # as wide as the largest index that damaged coordinates can lead to
+        places = np.zeros(meta.nonzeros, np.uint32 if prod(shape) < 2**32 else np.uint64)
         for d, size in enumerate(shape):
             places *= size
             if _width(size):
@@ -52,7 +64,7 @@ class Coordinates(Encoding):
                 if (index >= size).any():
                     raise ConfigError(f"payload 'index{d}' must be less than {size}")
                 places += index
-        if (np.diff(places) <= 0).any():
+        if (places[1:] <= places[:-1]).any():
             raise ConfigError("coordinates must ascend")
         out = np.zeros(prod(shape), value_dtype(bits, signed))
         out[places] = unpacked_nonzeros(payload, meta.nonzeros, bits, signed)

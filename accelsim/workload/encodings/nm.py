@@ -88,7 +88,8 @@ class NOfM(Encoding):
     def pack(self, values: NDArray[Any], bits: int, signed: bool, params: Any) -> tuple[Payload, Spec]:
         n, m = params.n, params.m
         groups = grouped(values, m, axis_of(values.shape, params.axis))
-        taken, places = np.empty(groups.shape[0] * n, groups.dtype), np.empty(groups.shape[0] * n, np.uint8)
+        stored = groups.shape[0] * n
+        taken, places = np.empty(stored + 1, groups.dtype), np.empty(stored + 1, np.uint8)
         wrong = take_groups(lanes(groups), n, m, lanes(taken), places)
         if wrong >= 0:
             raise ConfigError(
@@ -96,7 +97,7 @@ class NOfM(Encoding):
                 f"got {np.count_nonzero(groups[wrong])} in group {wrong}"
             )
         meta = self.Meta(n=n, m=m, axis=params.axis)
-        return {"values": pack(taken, bits), "places": pack(places, _width(m))}, meta
+        return {"values": pack(taken[:stored], bits), "places": pack(places[:stored], _width(m))}, meta
 
     def layout(self, meta: Any, shape: Dims, bits: int, signed: bool) -> dict[str, Part]:
         stored = self._stored(meta, shape)
@@ -147,25 +148,24 @@ def _width(m: int) -> int:
 def take_groups(values, n, m, taken, places):  # type: ignore[no-untyped-def]
     """n elements of every m: the nonzeros, and the first zeros where there are fewer; in their order.
 
-    values : flat lanes, groups of m; taken, places : n for each group, written
+    values : flat lanes, groups of m; taken, places : n for each group, written, and room for one more
     Returns -1, or the first group with more than n nonzeros.
     """
     for g in range(values.size // m):
         spare = n
         for i in range(m):
-            if values[g * m + i] != 0:
-                spare -= 1
+            spare -= int(values[g * m + i] != 0)
         if spare < 0:
             return g
         at = g * n
-        for i in range(m):
+        for i in range(m):  # without a branch: what is not kept is written over
             value = values[g * m + i]
-            if value != 0 or spare > 0:
-                if value == 0:
-                    spare -= 1
-                taken[at] = value
-                places[at] = i
-                at += 1
+            zero = int(value == 0)
+            kept = (1 - zero) | int(spare > 0)
+            spare -= zero & kept
+            taken[at] = value
+            places[at] = i
+            at += kept
     return -1
 
 
@@ -193,4 +193,4 @@ def _place_example() -> tuple[Any, ...]:
 
 @take_groups.warms_up_with
 def _take_example() -> tuple[Any, ...]:
-    return np.zeros(4, np.uint8), 2, 4, np.zeros(2, np.uint8), np.zeros(2, np.uint8)
+    return np.zeros(4, np.uint8), 2, 4, np.zeros(3, np.uint8), np.zeros(3, np.uint8)

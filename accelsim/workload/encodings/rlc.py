@@ -18,8 +18,8 @@ from accelsim.base.spec import Spec
 from accelsim.base.units import ceil_div
 from accelsim.workload.encodings.base import ENCODINGS, Dims, Encoding, Part, Payload
 from accelsim.workload.encodings.bitmap import check_count, unpacked
-from accelsim.workload.encodings.sparse_kernels import lanes, place_runs, runs_of
-from accelsim.workload.packing import limits, pack, value_dtype, words_for
+from accelsim.workload.encodings.sparse_kernels import lanes, place_runs, runs_in_room, runs_of
+from accelsim.workload.packing import limits, pack, pack_in_place, value_dtype, words_for
 
 
 def entries_of(values: NDArray[Any], run_bits: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -63,9 +63,9 @@ class RunLength(Encoding):
         nonzeros: int = pydantic.Field(ge=0)
 
     def pack(self, values: NDArray[Any], bits: int, signed: bool, params: Any) -> tuple[Payload, Spec]:
-        runs, taken = entries_of(values, params.run_bits)
-        meta = self.Meta(run_bits=params.run_bits, entries=runs.size, nonzeros=int(np.count_nonzero(taken)))
-        return {"runs": pack(runs, params.run_bits), "values": pack(taken, bits)}, meta
+        runs, taken, _, nonzeros = runs_in_room(lanes(values), values.size, params.run_bits)
+        meta = self.Meta(run_bits=params.run_bits, entries=runs.size, nonzeros=nonzeros)
+        return {"runs": pack(runs, params.run_bits), "values": pack_in_place(taken, runs.size, bits)}, meta
 
     def layout(self, meta: Any, shape: Dims, bits: int, signed: bool) -> dict[str, Part]:
         check_count(meta.entries, prod(shape), "entries")
