@@ -22,6 +22,8 @@ from time import process_time
 
 from validation_rows import Row, escaped, figure, markdown
 
+from accelsim.base.errors import AccelsimError
+
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "validation.md"
 
@@ -44,6 +46,7 @@ class Section:
     title: str
     rows: list[Row]
     why: str = ""
+    failed: bool = False
 
     @property
     def aims(self) -> list[Row]:
@@ -69,7 +72,10 @@ def names() -> dict[str, tuple[str, str]]:
 def gather(name: str, script: str, title: str, quick: bool) -> Section:
     """Run one section."""
     rows = importlib.import_module(script).rows
-    found = rows(quick=True) if quick and "quick" in inspect.signature(rows).parameters else rows()
+    try:
+        found = rows(quick=True) if quick and "quick" in inspect.signature(rows).parameters else rows()
+    except AccelsimError as error:  # the other sections are worth having all the same
+        return Section(name, title, [], f"it does not run: {error}", failed=True)
     return Section(name, title, found, "" if found else "its reference data are not here (ACCELSIM_REFERENCES)")
 
 
@@ -184,8 +190,9 @@ def main() -> None:
     else:
         output.write_text(text, encoding="utf-8")
     missed = sum(len(section.missed) for section in sections)
-    if missed:
-        raise SystemExit(f"{missed} rows miss their aim")
+    failed = [section.name for section in sections if section.failed]
+    if missed or failed:
+        raise SystemExit(f"{missed} rows miss their aim; sections that do not run: {', '.join(failed) or 'none'}")
 
 
 if __name__ == "__main__":
