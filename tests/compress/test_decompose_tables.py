@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from accelsim.compress.base import Context
 from accelsim.compress.decompose import complexity
 from accelsim.compress.decompose.methods import Plan, decompose, parameter_count, resolve
+from accelsim.compress.decompose.step import Decompose
+from accelsim.compress.recipe import load_recipe
+from accelsim.workload.load import load_network
 from tests.references import reference
 
 Published = tuple[tuple[int, ...], tuple[int, ...], int, str]
@@ -91,6 +95,15 @@ def test_tables_5_and_6_reference_rows() -> None:
         count = complexity.tt_parameters([m * n for m, n in zip(rows, columns, strict=True)], ranks)
         assert count == int(train["tt_parameters"])
         assert f"{prod(rows) * prod(columns) / count:.1f}" == f"{float(train['compression_ratio']):.1f}"
+
+
+@pytest.mark.parametrize(("layer", "elements"), [("fc6", 2016), ("fc7", 1152)])
+def test_table_5_recipe_tt_4bit_has_the_published_trains(layer: str, elements: int) -> None:
+    step = load_recipe("tt_4bit").steps("vgg16", Context())[0]
+    shape = load_network("vgg16")[layer].weights["filter"]
+    assert isinstance(step, Decompose)
+    plan = resolve(step.plan(layer, 0), shape)
+    assert plan.ranks == [1, 4, 4, 4, 4, 4, 1] and parameter_count(plan, plan.ranks, shape) == elements
 
 
 SIZES = [4, 6, 5]

@@ -64,11 +64,12 @@ class Decompose(Step):
             shape = operand_shape(before.network[layer], role)
             if shape is not None:
                 try:
-                    resolve(self._plan(layer, 0), shape)
+                    resolve(self.plan(layer, 0), shape)
                 except ConfigError as error:
                     raise ConfigError(str(error), f"{self.where}: {self.kind}: {layer}/{role}") from None
 
-    def _plan(self, layer: str, seed: int) -> Plan:
+    def plan(self, layer: str, seed: int) -> Plan:
+        """What is wanted of a layer."""
         params = self.params
         varying = ("rank", "ranks", "error", "ratio", "row_modes", "column_modes", "order")
         chosen = {name: self.at(layer, getattr(params, name)) for name in varying}
@@ -82,7 +83,7 @@ class Decompose(Step):
             raise ConfigError("is quantized, but cores are numbers: decompose first, then quantize the cores")
         if state.pruned:
             raise ConfigError("is pruned, but cores would fill its zeros: decompose first, then prune the cores")
-        found = decompose(state.values, self._plan(state.layer.name, int(self.key(state, "start"))), measure=False)
+        found = decompose(state.values, self.plan(state.layer.name, int(self.key(state, "start"))), measure=False)
         cores = [
             TensorState(state.layer, state.role, core.shape, core, part=name) for name, core in found.cores.items()
         ]
