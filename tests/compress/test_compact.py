@@ -24,6 +24,7 @@ from accelsim.workload.load import load_network
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops_windows import Shift
 from accelsim.workload.trace import Trace
+from tests.compress.helpers import needs_speed
 
 METHODS = [
     "stack_3x3", "stack_2x2", "asymmetric", "shift", "bottleneck", "group_conv", "depthwise_separable",
@@ -281,6 +282,7 @@ def test_activations_between_the_parts() -> None:
 # --- in recipes ---
 
 
+@needs_speed
 def test_resnet18_with_depthwise_separable_layers_runs(tmp_path: Path) -> None:
     out = tmp_path / "r.trace"
     recipe = [

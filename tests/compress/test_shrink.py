@@ -19,6 +19,7 @@ from accelsim.workload.forward import forward
 from accelsim.workload.load import load_network
 from accelsim.workload.network import Network, Node
 from accelsim.workload.trace import Trace
+from tests.compress.helpers import needs_speed
 
 
 def chain() -> Network:
@@ -193,6 +194,7 @@ def test_integers_are_cut_with_their_scales() -> None:
     assert "shrunk from 6 x 3 x 3 x 3 to 3 x 3 x 3 x 3" in notes
 
 
+@needs_speed
 def test_a_pruned_network_shrinks_and_runs(tmp_path: Any) -> None:
     out = tmp_path / "s.trace"
     recipe = [
