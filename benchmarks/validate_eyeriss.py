@@ -46,6 +46,20 @@ VGG16 = {
     "conv5_3": (230, 53.7, 48.5, 88.5, 90.0, 5.6),
 }  # fmt: skip
 
+#: ISCA 2016, Fig. 10: energy of ALU, RF and DRAM in 10^9 MACs; 256 PEs, batch 16, costs 1, 1 and 200 (as read from the
+#: figure by the authors of nn_dataflow); 1 in RF stands for each of four accesses of a MAC
+FIG10 = {
+    "conv1": (1.69, 6.75, 2.46), "conv2": (3.58, 14.33, 2.27), "conv3": (2.39, 9.57, 2.02), "conv4": (1.79, 7.18, 1.57),
+    "conv5": (1.20, 4.78, 1.05), "fc6": (0.60, 2.42, 7.78), "fc7": (0.27, 1.07, 3.39), "fc8": (0.07, 0.26, 0.84),
+}  # fmt: skip
+
+#: The array of that figure; nothing is compressed. assumed: 128 KiB and 16 KiB of buffers, chosen by traffic
+FIG10_ARCH = (
+    "engine.rows=16", "engine.cols=16", "buffers.global_buffer.capacity_bytes=131072",
+    "buffers.filter_buffer.capacity_bytes=16384", "engine.rlc=false", "engine.zero_gating=false",
+    "mapping.objective=traffic",
+)  # fmt: skip
+
 POWER = "control, clocks and idle wires are not priced"
 
 
@@ -60,18 +74,27 @@ class Figures:
     dram_mb: float
     power_mw: float
     energy_pj: dict[str, float]
+    split_ms: tuple[float, ...]
 
     @classmethod
     def of(cls, layer: LayerResult) -> Figures:
-        """Chip power, DRAM excluded."""
+        """Chip power without DRAM; `split_ms` is products, waits inside a pass, load and drain, waits for DRAM."""
         info, seconds = layer.info, layer.cycles / CLOCK_HZ
         chip = sum(pj for name, pj in layer.energy_pj.items() if not name.startswith("dram"))
         moved = info["array_ifmap_bytes"] + info["array_psum_bytes"]
         total = sum(layer.dram_bytes.values())
         return cls(
             info["processing_cycles"] / CLOCK_HZ * 1e3, seconds * 1e3, info["active_pes"], moved / 1e6, total / 1e6,
-            chip * 1e-9 / seconds, dict(layer.energy_pj),
+            chip * 1e-9 / seconds, dict(layer.energy_pj), _split(layer),
         )  # fmt: skip
+
+
+def _split(layer: LayerResult) -> tuple[float, ...]:
+    causes, info = layer.cycles_by_cause, layer.info
+    waits = causes["bank_conflict"] + info["first_window_cycles"]
+    outside = sum(causes[cause] for cause in ("filter", "ifmap", "psum", "ofmap"))
+    parts = (causes["compute"], waits, causes["fill_drain"] - info["first_window_cycles"], outside)
+    return tuple(part / CLOCK_HZ * 1e3 for part in parts)
 
 
 def alexnet_layer(name: str, arch: str = "eyeriss_alexnet", overrides: tuple[str, ...] = ()) -> Figures:
@@ -190,9 +213,35 @@ def vgg_rows() -> list[Row]:
     return found
 
 
+def fig10() -> dict[str, tuple[float, float, float]]:
+    """Energy of ALU, spads and DRAM of AlexNet's layers in 10^9 MACs, with the prices of ISCA 2016."""
+    trace = synthetic_trace(load_network("alexnet", batch=16), weight_bits=16, activation_bits=16)
+    found = {}
+    for layer in simulate(load_arch("eyeriss", FIG10_ARCH), trace).layers:
+        if layer.name in FIG10:
+            spads = sum(count for (part, _), count in layer.counts.items() if part.endswith("_spad"))
+            words = sum(layer.dram_bytes.values()) / 2
+            found[layer.name] = (layer.macs / 1e9, spads / 1e9, 200 * words / 1e9)
+    return found
+
+
+def fig10_rows() -> list[Row]:
+    """ISCA 2016, Fig. 10."""
+    source = "Chen et al., ISCA 2016, Fig. 10, as read by nn_dataflow"
+    found = []
+    for name, ours in fig10().items():
+        for part, mine, paper in zip(("ALU", "RF", "DRAM"), ours, FIG10[name], strict=True):
+            note = "an ifmap word is read once for all filters of a PE here" if part == "RF" else "searched mapping"
+            found.append(
+                _row(f"alexnet {name}, 256 PEs", f"energy of {part}", "1e9 MACs", mine, paper, source,
+                     note=note if part != "ALU" else "")
+            )  # fmt: skip
+    return found
+
+
 def rows() -> list[Row]:
     """All comparisons."""
-    return [*alexnet_rows(), *vgg_rows()]
+    return [*alexnet_rows(), *vgg_rows(), *fig10_rows()]
 
 
 if __name__ == "__main__":

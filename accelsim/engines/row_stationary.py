@@ -278,11 +278,17 @@ class RowStationary(TiledEngine):
             **super().info(part, tiles, times),
             "active_pes": max(one.active for one in found),
             "passes": len(tiles),
+            "first_window_cycles": self._first_windows(found, which, tiles),
             "processing_cycles": int((times.load + times.finish).sum()),
             "array_ifmap_bytes": int(reads["ifmap"].sum()) * bits["ifmap"] // 8,
             "array_psum_bytes": sums * bits["psum"] // 8,
             "psum_tile_bytes": block * bits["psum"] // 8,
         }
+
+    def _first_windows(self, found: list[RsPass], which: Any, tiles: Tiles) -> int:
+        """Cycles in which PEs wait for the first window of a pass; part of fill and drain."""
+        fill = [[pass_timing(self.array, one, adds).fill for adds in (False, True)] for one in found]
+        return int(np.array(fill, np.int64)[which, 1 - tiles["first_k"]].sum())
 
     @staticmethod
     def _block(tiles: Tiles) -> int:
