@@ -176,8 +176,8 @@ def check_record(folder: Path) -> None:
     check_writable(folder / SPEED_HISTORY)
 
 
-def record(folder: Path, speeds: Sequence[Speed], *, date: str | None = None) -> None:
-    """Add a line to the history: what was measured, when, by which version and on what machine."""
+def record(folder: Path, speeds: Sequence[Speed], reason: str = "", *, date: str | None = None) -> None:
+    """Add a line to the history: what was measured, when, why, by which version and on what machine."""
     import numpy as np
 
     path = folder / SPEED_HISTORY
@@ -188,6 +188,7 @@ def record(folder: Path, speeds: Sequence[Speed], *, date: str | None = None) ->
         "python": platform.python_version(),
         "numpy": np.__version__,
         "machine": f"{platform.system()} {platform.machine()}",
+        "reason": " ".join(reason.split()),
         "cases": [{k: _short(v) for k, v in asdict(speed).items()} for speed in speeds],
     }
     with atomic(path) as stream:

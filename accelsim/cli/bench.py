@@ -27,7 +27,7 @@ def command_bench(options: argparse.Namespace) -> int:
     if options.json:
         check_writable(Path(options.json))
     if options.list:
-        _list(suite.matching(options.cases))
+        _list(suite.matching(options.cases), everything=not (options.cases or options.suite))
         return 0
     if options.history:
         _history(folder)
@@ -37,8 +37,8 @@ def command_bench(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    if options.reason is not None and not options.update:
-        raise ConfigError("goes with --update", "--reason")
+    if options.reason is not None and not options.update and not options.record:
+        raise ConfigError("goes with --update or --record", "--reason")
     if options.update and options.speed:
         raise ConfigError("is for figures of cases; speeds are kept with --record", "--update")
     if options.record and not options.speed:
@@ -47,7 +47,7 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(f"must be at least 1, got {options.runs}", "--runs")
 
 
-def _list(cases: Any) -> None:
+def _list(cases: Any, everything: bool) -> None:
     from accelsim.report.grid import Column, Grid, show, terminal_width
 
     columns = [
@@ -58,6 +58,11 @@ def _list(cases: Any) -> None:
         Column("why", [case.why for case in cases], name=True),
     ]
     show(Grid("", columns, has_total=False).lines(terminal_width(sys.stdout)), sys.stdout)
+    from accelsim.system.archspec import list_archs
+
+    missing = sorted(set(list_archs()) - {case.arch for case in cases})
+    if missing and everything:
+        print(f"shipped architectures without a case: {', '.join(missing)}")
 
 
 def _history(folder: Path) -> None:
@@ -175,7 +180,7 @@ def _speed(options: argparse.Namespace, suite: Any, folder: Path) -> int:
     if options.json:
         _write_json(Path(options.json), [asdict(speed) for speed in speeds])
     if options.record:
-        record(folder, speeds)
+        record(folder, speeds, options.reason or "")
         say(f"recorded in {folder}")
         return 0
     slower = [s.case for s in speeds if s.case in before and s.cpu_ratio > SLOWER * before[s.case]["cpu_ratio"]]

@@ -13,7 +13,7 @@ examples:
   accelsim bench --update --reason "psums of a fold are now added in the buffer"
   accelsim bench --history                    every recorded change with its date, version and reason
   accelsim bench --speed                      what the simulator itself costs, in ratios to a reference kernel
-  accelsim bench --speed --record             and keep it
+  accelsim bench --speed --record --reason "tiles of a layer are scored in numpy"        and keep it
 
 A suite is a folder with cases.yaml, expected.json and history.jsonl; the shipped one is benchmarks/regression.
 Cycles, bytes and counts must be equal, energies and areas to 12 digits. Ends with 1 if a figure moved, a case
@@ -73,7 +73,7 @@ def add_results(commands: Any, command: Callable[[Any, str, str, str], argparse.
     p.add_argument("--list", action="store_true", help="print the cases and what each watches")
     p.add_argument("--history", action="store_true", help="print what was recorded when, and why")
     p.add_argument("--update", action="store_true", help="record the figures of these cases as expected")
-    p.add_argument("--reason", metavar="TEXT", help="why they may move; required with --update, and kept")
+    p.add_argument("--reason", metavar="TEXT", help="why they may move; required with --update, kept with --record too")
     p.add_argument("--all", action="store_true", help="print every figure that moved, not the first twelve of a case")
     p.add_argument("--json", metavar="FILE", help="write what was measured")
     p.add_argument("--speed", action="store_true", help="measure CPU time, memory and events of the simulator")

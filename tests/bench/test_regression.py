@@ -125,7 +125,7 @@ def test_energies_are_compared_to_twelve_digits() -> None:
     [
         (["--update"], "--reason: must say why the figures may move"),
         (["--update", "--reason", "  "], "--reason: must say why the figures may move"),
-        (["--reason", "why"], "--reason: goes with --update"),
+        (["--reason", "why"], "--reason: goes with --update or --record"),
         (["--record"], "--record: goes with --speed"),
         (["--update", "--reason", "x", "--speed"], "--update: is for figures of cases"),
         (["--runs", "0"], "--runs: must be at least 1, got 0"),
