@@ -8,9 +8,10 @@ do. Sums stay in the units until a step with `first` begins new ones.
 - ``dynamic``: as many as a leading-one detector over all lanes and columns finds;
 - ``loom``: those, once for each bit of the weights;
 - ``pragmatic``: each column's pending one bits, within `reach` of its lowest;
+- ``parallel``: nothing, whole words are multiplied in one cycle;
 - ``laconic``: in each lane of each unit, every pair of one bits of activation and weight.
 
-`Turns` gives steps to single columns in turn, one a cycle.
+`Turns` gives steps to single columns in turn, one a cycle; `Ahead` lets columns run ahead of the slowest.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class SerialGrid(wiring.Component):
     ) -> None:
         self.kind, self.columns, self.filters, self.lanes = kind, columns, filters, lanes
         self.a_bits, self.w_bits, self.a_signed, self.reach = a_bits, w_bits, a_signed, reach
+        self.take, self.done, self.fresh = Signal(), Signal(), Signal()
         super().__init__({
             "seen": In(data.ArrayLayout(signed(a_bits), columns * lanes)),
             "held": In(data.ArrayLayout(signed(w_bits), filters * lanes)),
@@ -64,7 +66,6 @@ class SerialGrid(wiring.Component):
                   for c in range(self.columns)]
         self.w = [[Signal(signed(self.w_bits), name=f"w_{f}_{i}") for i in range(self.lanes)]
                   for f in range(self.filters)]
-        self.take, self.done, self.fresh = Signal(), Signal(), Signal()
         m.d.comb += [self.ready.eq(~self.working | self.done), self.take.eq(self.ready & self.valid)]
         with m.If(self.take):
             m.d.sync += [self.working.eq(1), self.fresh.eq(self.first)]
@@ -77,7 +78,7 @@ class SerialGrid(wiring.Component):
         with m.If(self.working & ~self.take):
             m.d.sync += self.fresh.eq(0)
         terms = {"stripes": self._serial, "dynamic": self._serial, "loom": self._loom,
-                 "pragmatic": self._pragmatic, "laconic": self._laconic}[self.kind](m)
+                 "pragmatic": self._pragmatic, "laconic": self._laconic, "parallel": self._parallel}[self.kind](m)
         with m.If(self.working):
             for c in range(self.columns):
                 for f in range(self.filters):
@@ -105,6 +106,11 @@ class SerialGrid(wiring.Component):
         with m.If(self.take):
             m.d.sync += count.eq(needed)
         return needed, count
+
+    def _parallel(self, m: Module) -> list[list[Any]]:
+        m.d.comb += self.done.eq(self.working)
+        lanes = range(self.lanes)
+        return [[sum((a[i] * w[i] for i in lanes), start=Const(0)) for w in self.w] for a in self.a]
 
     def _serial(self, m: Module) -> list[list[Any]]:
         needed, count = self._activation_bits(m)
@@ -244,4 +250,43 @@ class Turns(wiring.Component):
         m.d.comb += self.ready.eq(Array(grid.ready for grid in self.grids)[self.turn])
         with m.If(self.ready & self.valid):
             m.d.sync += self.turn.eq(Mux(self.turn == len(self.grids) - 1, 0, self.turn + 1))
+        return m
+
+
+class Ahead(wiring.Component):
+    """Columns, each with its own step control, that run at most `registers` steps ahead of the slowest.
+
+    Step s may start in a column when every column has finished step s - registers - 1. Ports: a brick and the
+    weights of each column's next step, whose number is `started`.
+    """
+
+    def __init__(self, grids: Sequence[SerialGrid], registers: int) -> None:
+        self.grids, self.registers = grids, registers
+        one, count = grids[0], len(grids)
+        super().__init__({
+            "seen": In(data.ArrayLayout(data.ArrayLayout(signed(one.a_bits), one.lanes), count)),
+            "held": In(data.ArrayLayout(data.ArrayLayout(signed(one.w_bits), one.filters * one.lanes), count)),
+            "valid": In(count), "first": In(count), "taken": Out(count),
+            "started": Out(data.ArrayLayout(16, count)),
+        })
+        self.finished = [Signal(16, name=f"finished_{c}") for c in range(count)]
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        ended = []
+        for number, grid in enumerate(self.grids):
+            m.submodules[f"column_{number}"] = grid
+            now = Signal(16, name=f"ended_{number}")
+            m.d.comb += now.eq(self.finished[number] + grid.done)
+            m.d.sync += self.finished[number].eq(now)
+            ended.append(now)
+        for number, grid in enumerate(self.grids):
+            step = self.started[number]
+            allowed = Cat(*(now + self.registers >= step for now in ended)).all()
+            m.d.comb += [
+                grid.seen.eq(self.seen[number]), grid.held.eq(self.held[number]), grid.first.eq(self.first[number]),
+                grid.valid.eq(self.valid[number] & allowed), self.taken[number].eq(grid.take),
+            ]
+            with m.If(grid.take):
+                m.d.sync += step.eq(step + 1)
         return m

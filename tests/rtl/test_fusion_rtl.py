@@ -33,10 +33,19 @@ def operands(rng: np.random.Generator, shape: tuple[int, int], bits: int, signed
 
 
 def run(
-    x: NDArray[np.int64], w: NDArray[np.int64], bits: tuple[int, int], signed: tuple[bool, bool], rows: int, cols: int
+    x: NDArray[np.int64],
+    w: NDArray[np.int64],
+    bits: tuple[int, int],
+    signed: tuple[bool, bool],
+    rows: int,
+    cols: int,
+    digit: int = 8,
 ) -> tuple[NDArray[np.int64], int]:
-    """(x . w of (m, k) and (k, n), cycles until the last sum is in its register), as the array computes it."""
-    fused = [min(b, 8) for b in bits]
+    """(x . w of (m, k) and (k, n), cycles until the last sum is in its register), as the array computes it.
+
+    Operands wider than `digit` come in digits of so many bits (2: each brick for itself).
+    """
+    fused = [min(b, digit) for b in bits]
     dut = FusionArray(rows, cols, *fused)
     wide = rows * dut.products
     m, k = x.shape
@@ -44,7 +53,7 @@ def run(
     k_steps, n_steps = -(-k // wide), -(-n // cols)
     xs, ws = np.zeros((m, k_steps * wide), np.int64), np.zeros((k_steps * wide, n_steps * cols), np.int64)
     xs[:, :k], ws[:k, :n] = x, w
-    digits = [max(1, b // 8) for b in bits]
+    digits = [max(1, b // digit) for b in bits]
     # one entry for each step: what enters row 0 then, and the weights that its units read
     program: list[tuple[int, int, int, int, int]] = [
         (row, group, step, da, dw)
@@ -55,10 +64,10 @@ def run(
         for dw in range(digits[1])
     ]
 
-    def packed(values: NDArray[np.int64], digit: int, width: int) -> int:
+    def packed(values: NDArray[np.int64], number: int, width: int) -> int:
         word = 0
         for at, value in enumerate(values.tolist()):
-            word |= (value >> 8 * digit & 2**width - 1) << at * width
+            word |= (value >> digit * number & 2**width - 1) << at * width
         return word
 
     found: dict[tuple[int, int], int] = {}
@@ -79,7 +88,7 @@ def run(
                     start = step == 0 and da == 0 and dw == 0
                     stop = step == k_steps - 1 and da == digits[0] - 1 and dw == digits[1] - 1
                     token = {
-                        "valid": 1, "first": int(start), "last": int(stop), "shift": 8 * (da + dw),
+                        "valid": 1, "first": int(start), "last": int(stop), "shift": digit * (da + dw),
                         "a_signed": int(signed[0] and da == digits[0] - 1),
                         "w_signed": int(signed[1] and dw == digits[1] - 1),
                     }  # fmt: skip
@@ -108,7 +117,14 @@ def run(
 
 
 def engine_cycles(
-    path: Path, x: Any, w: Any, bits: tuple[int, int], signed: tuple[bool, bool], rows: int, cols: int
+    path: Path,
+    x: Any,
+    w: Any,
+    bits: tuple[int, int],
+    signed: tuple[bool, bool],
+    rows: int,
+    cols: int,
+    fusion: str = "hybrid",
 ) -> int:
     network = Network("net", [Node("x", Input(x.shape)), Node("fc", Linear(w.shape[1]), ("x",))])
     with TraceWriter(path, network, name="t") as writer:
@@ -121,7 +137,7 @@ def engine_cycles(
     task = Task(
         network["fc"], Trace.open(path), widths, (room,), {"all": 64}, dram_bytes_per_cycle=Fraction(4), pinned=pin
     )
-    table = made(made.Spec(rows=rows, cols=cols)).lower(task)
+    table = made(made.Spec(rows=rows, cols=cols, fusion=fusion)).lower(task)
     assert len(table.rows) == 1
     return int(table.rows["finish_cycles"][0])
 
@@ -136,3 +152,13 @@ def test_outputs_and_cycles_of_every_pair_of_widths(bits: tuple[int, int], tmp_p
         outputs, cycles = run(x, w, bits, signed, rows, cols)
         assert (outputs == x @ w).all()
         assert cycles == engine_cycles(tmp_path / f"{signed}.trace", x, w, bits, signed, rows, cols)
+
+
+@pytest.mark.parametrize("bits", [(2, 2), (2, 8), (8, 4), (16, 8)])
+def test_bricks_that_work_for_themselves_take_digits_of_two_bits(bits: tuple[int, int], tmp_path: Path) -> None:
+    rng = np.random.default_rng(sum(bits))
+    for signed in ((True, True), (False, True)):
+        x, w = operands(rng, (2, 35), bits[0], signed[0]), operands(rng, (35, 3), bits[1], signed[1])
+        outputs, cycles = run(x, w, bits, signed, 1, 2, digit=2)
+        assert (outputs == x @ w).all()
+        assert cycles == engine_cycles(tmp_path / f"{signed}.trace", x, w, bits, signed, 1, 2, "temporal")

@@ -12,10 +12,11 @@ from amaranth.sim import Simulator
 from tests.engines import bit_twin as twin
 from tests.engines.test_bit_serial import cycles_of, engine, layer_of, task_of
 
-from .serial import SerialGrid, Turns
+from .serial import Ahead, SerialGrid, Turns
 
 # engine, its parameters, kind of unit, signed activations
 KINDS: list[tuple[str, dict[str, Any], str, bool]] = [
+    ("dadiannao", {}, "parallel", True),
     ("stripes", {}, "stripes", False),
     ("stripes", {}, "stripes", True),
     ("dynamic_stripes", {}, "dynamic", False),
@@ -156,3 +157,56 @@ def test_matrix_products_give_steps_to_columns_in_turn(
         row, rest = divmod(at, 3 * bricks)
         found[row, rest // bricks * filters : (rest // bricks + 1) * filters] += partial
     assert (found[:, :5] == a @ w.T).all()
+
+
+@pytest.mark.parametrize("registers", [1, 2])
+@pytest.mark.parametrize(("name", "kind"), [("dynamic_stripes", "dynamic"), ("pragmatic", "pragmatic")])
+def test_columns_run_ahead_of_the_slowest(name: str, kind: str, registers: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(registers)
+    lanes, columns, filters, bits = 2, 3, 2, (5, 4)
+    a, w = values(rng, (1, 4, 4, 5), bits[0], False, 0.4), values(rng, (3, 4, 2, 2), bits[1], True)
+    chip = {"lanes": lanes, "columns": columns, "rows": filters, "tiles": 1}
+    steps = list(twin.conv_steps(a, w, 1, 0, 1, twin.Chip(**chip)))
+    per_sum = 4 * 2
+    size = 1, filters, lanes, bits[0] + 1, bits[1]
+    dut = Ahead([SerialGrid(kind, *size, reach=3) for _ in range(columns)], registers)
+    sums: dict[tuple[int, int], list[int]] = {}
+    first = last = 0
+
+    async def bench(ctx: Any) -> None:
+        nonlocal first, last
+        running = [-1] * columns
+        for cycle in range(1, 100_000):
+            valid = starts = 0
+            for c in range(columns):
+                step = ctx.get(dut.started[c])
+                if step < len(steps):
+                    seen, held = steps[step]
+                    load(ctx, dut.seen[c], [seen[c]] if c < len(seen) else [], 1, lanes)
+                    load(ctx, dut.held[c], held, filters, lanes)
+                    valid |= 1 << c
+                    starts |= (step % per_sum == 0) << c
+            ctx.set(dut.valid, valid)
+            ctx.set(dut.first, starts)
+            taken, before = ctx.get(dut.taken), [ctx.get(dut.started[c]) for c in range(columns)]
+            finishing = [ctx.get(grid.working & grid.done) for grid in dut.grids]
+            await ctx.tick()
+            for c, grid in enumerate(dut.grids):
+                if finishing[c]:
+                    sums[running[c] // per_sum, c] = [ctx.get(x) for x in grid.sums]
+                    running[c], last = -1, cycle
+                if taken >> c & 1:
+                    first, running[c] = first or cycle, before[c]
+            if valid == 0 and max(running) < 0:
+                return
+
+    simulate(dut, bench)
+    network, trace = layer_of(tmp_path / "t.trace", a, w, bits)
+    table = engine(name, **chip, column_registers=registers).lower(task_of(network, trace))
+    assert cycles_of(table) == last - first
+    windows = [(y, x) for y in range(3) for x in range(4)]
+    for (at, c), found in sums.items():
+        y, x = windows[at // 2 * columns + c]
+        for n in range(at % 2 * filters, min(at % 2 * filters + filters, 3)):
+            assert found[n - at % 2 * filters] == int((a[0, :, y : y + 2, x : x + 2] * w[n]).sum())
+    assert len(sums) == len(windows) * 2
