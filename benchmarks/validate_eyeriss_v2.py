@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from validation_rows import Row, main
 
 from accelsim.system.archspec import load_arch
@@ -75,6 +76,39 @@ def mobilenet(width: float = 0.5, size: int = 128) -> Network:
     return Network("mobilenet_v1_0.5_128", nodes)
 
 
+#: Pair -> (name in the artefact, input and output channels, side of the map)
+SHAPES = {
+    3: ("L07", 64, 64, 32), 4: ("L09", 64, 128, 16), 6: ("L13", 128, 256, 8), 9: ("L19", 256, 256, 8),
+    10: ("L21", 256, 256, 8), 11: ("L23", 256, 256, 8), 12: ("L25", 256, 512, 4), 13: ("L27", 512, 512, 4),
+}  # fmt: skip
+
+
+def pe_rule() -> list[Row]:
+    """One PE with one multiplier, on layers of the artefact's shapes and densities: the rule beside a plain count."""
+    found = []
+    for pair, (name, channels, outputs, side) in SHAPES.items():
+        network = Network(
+            name, [Node("x", Input((1, channels, side, side))), Node("pw", Conv(outputs, 1, bias=False), ("x",))]
+        )
+        weight, density = POINTWISE[pair]
+        trace = synthetic_trace(network, weight_density=weight, activation_density=density, input_density=density)
+        inputs, filters = (trace.operand("pw", role) for role in ("ifmap", "filter"))
+        assert inputs is not None and filters is not None
+        overrides = ("engine.simd=1", "engine.clusters=1", "engine.cluster_rows=1", "engine.cluster_cols=1")
+        layer = simulate(load_arch("eyeriss_v2", overrides), trace).layers[0]
+        columns = [np.flatnonzero(column) for column in filters.values().reshape(outputs, channels).T]
+        count = sum(
+            len(columns[channel])
+            for position in inputs.values().reshape(channels, -1).T
+            for channel in np.flatnonzero(position).tolist()
+        )
+        found.append(
+            Row("eyeriss_v2", f"mobilenet {name}, one PE", "cycles of the PE rule", "cycles", layer.info["pe_cycles"],
+                count, "count of nonzero pairs, one after another", aim_pct=0.0, note="masks of the same density")
+        )  # fmt: skip
+    return found
+
+
 def _densities(network: Network) -> dict[str, dict[str, float]]:
     weight, inputs = (sum(pair[i] for pair in POINTWISE.values()) / len(POINTWISE) for i in (0, 1))
     found = {}
@@ -124,7 +158,7 @@ def rows() -> list[Row]:
     for name, theirs in (("alexnet", 278.7 / 102.1), ("mobilenet_v1 0.5-128", 1470.6 / 1282.1)):
         ours = rates[f"{name} sparse"] / rates[f"{name} dense"]
         found.append(Row("eyeriss_v2", name, "sparse over dense, array alone", "x", ours, theirs, TABLE))
-    return found
+    return [*found, *pe_rule()]
 
 
 if __name__ == "__main__":

@@ -123,6 +123,54 @@ def test_the_cycles_of_every_pe_are_those_of_a_walk_over_the_nonzeros(
             index += 1
 
 
+@given(
+    density=st.sampled_from([0.2, 0.6, 1.0]), seed=st.integers(0, 2**31), outputs=st.integers(1, 24),
+    channels=st.integers(1, 16), side=st.integers(1, 4), grid=st.sampled_from([(1, 1, 2), (2, 2, 2), (3, 1, 4)]),
+)  # fmt: skip
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_a_round_lasts_as_long_as_its_slowest_pe(
+    density: float, seed: int, outputs: int, channels: int, side: int, grid: tuple[int, int, int]
+) -> None:
+    """Routers without limits: every round of every tile, PE by PE, by hand."""
+    clusters, rows, cols = grid
+    wide = {"input_words": 256, "weight_words": 256, "psum_words": 256}
+    built = engine(clusters=clusters, cluster_rows=rows, cluster_cols=cols, **wide)
+    network = Network("net", [Node("x", Input((1, channels, side, side))), Node("conv", Conv(outputs, 1), ("x",))])
+    task = task_of(network, density, seed)
+    part = Part(task, task.layer.work)  # type: ignore[arg-type]
+    _, tiles, _ = built.tile(part)
+    ifmap, filters = part.ifmap() != 0, part.filters() != 0
+    for tile in tiles:
+        n, m, k = int(tile["n"]), int(tile["m"]), int(tile["k"])
+        block = -(-n // -(-n // 4))
+        weights = weight_counts(part, tile, block, False)
+        size = columns_per_pe(weights, 4, 16)
+        outs, blocks = weights.shape[1], -(-k // size)
+        mean = max(1, int((-(-weights // 2)).sum()) // (outs * blocks))
+        split = built._split(outs, blocks, m, mean, block, size)
+        assert split.filters * split.columns * split.positions <= clusters * rows * cols
+        cuts = [i * m // split.positions for i in range(split.positions)] + [m]
+        first, here = int(tile["row0"]) * side + int(tile["col0"]), ifmap[0].reshape(channels, -1)
+        cycles = 0
+        for o0 in range(0, outs, split.filters):
+            for b0 in range(0, blocks, split.columns):
+                slowest = 0
+                for o in range(o0, min(outs, o0 + split.filters)):
+                    for b in range(b0, min(blocks, b0 + split.columns)):
+                        for low, high in zip(cuts, cuts[1:], strict=False):
+                            work = 0
+                            for column in range(b * size, min(k, (b + 1) * size)):
+                                c = int(tile["channel0"]) + column
+                                met = int(here[c, first + low : first + high].sum())
+                                at = int(tile["output0"]) + o * block
+                                mine = filters[0, at : min(at + block, int(tile["output0"]) + n), c, 0, 0]
+                                work += met * -(-int(mine.sum()) // 2)
+                            slowest = max(slowest, work)
+                cycles += slowest + 7
+        least = int(tile["supply_cycles"])
+        assert int(tile["cycles"]) - least == cycles
+
+
 def lower(network: Network, density: float = 1.0, seed: int = 1, **more: Any) -> PassTable:
     table = engine(**more).lower(task_of(network, density, seed))
     table.check()
