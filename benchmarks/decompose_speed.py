@@ -5,7 +5,7 @@
 The tensor train of the first fully connected layer of VGG-16 (25088 inputs, 4096 outputs, the modes of TIE), rank 16,
 on a matrix that is a train of rank 16 and noise. Aim: under 5 s of CPU time (permuting into modes included, finding
 the error not), error within 1e-4 of what full decompositions give. `--full`: the whole matrix by these too
-(about a minute and 6 GB); without it these are compared on a sixteenth of the columns. `--all`: every method on a
+(minutes, and several GB); without it these are compared on a sixteenth of the columns. `--all`: every method on a
 4096 x 1024 matrix or a 512 x 512 x 3 x 3 kernel. Exit is 1 if the aim is missed.
 """
 
