@@ -232,6 +232,46 @@ class _Models:
             self._at(_ADVANCE, self._advance, max(0, int(min(limit, self.env.peek())) - now))
 
 
+Tile = tuple[int, int, int]
+"""(operand, address, how often it has been fetched before)"""
+
+
+def _tiles(table: PassTable) -> list[Tile]:
+    """What a core fetches for a table, in its loader's order."""
+    rows = fold_passes(table)
+    found = []
+    for which, operand in enumerate(FETCHED):
+        used = np.flatnonzero(rows[f"{operand}_{'in_' if operand == 'psum' else ''}bytes"])
+        seen: Counter[int] = Counter()
+        for row, address in zip(used.tolist(), rows[f"{operand}_address"][used].tolist(), strict=True):
+            found.append((row, which, address, seen[address]))
+            seen[address] += 1
+    return [(which, address, turn) for _, which, address, turn in sorted(found)]
+
+
+def _consistent(orders: list[list[Tile]]) -> bool:
+    """Whether one order of all tiles agrees with the order of every core: then none can wait in a circle."""
+    first = orders[0]
+    if all(order == first for order in orders):
+        return True
+    after: dict[Tile, list[Tile]] = {}
+    before: Counter[Tile] = Counter()
+    for order in orders:
+        for tile, then in zip(order, order[1:], strict=False):
+            after.setdefault(tile, []).append(then)
+            before[then] += 1
+    tiles = {tile for order in orders for tile in order}
+    free = [tile for tile in tiles if not before[tile]]
+    done = 0
+    while free:
+        done += 1
+        for then in after.get(free.pop(), ()):
+            before[then] -= 1
+            if not before[then]:
+                free.append(then)
+    return done == len(tiles)
+
+
 class _Exchange:
     """Finds for every transfer of a core its messages; see the module's text."""
 
@@ -248,23 +288,28 @@ class _Exchange:
         self._expected: Counter[tuple[int, int]] = Counter()
         self.dram: list[tuple[int, int, int, int]] = []
         self._table_of = [{job: index for index, job in enumerate(work.jobs)} for work in cores]
+        self._class: dict[tuple[int, int], int] = {}
         self._count()
 
     def _count(self) -> None:
         """Who asks for which tile in which round."""
+        by_job: dict[int, list[tuple[int, int, list[Tile]]]] = {}
         for core, work in enumerate(self.cores):
             for index, table in enumerate(work.tables):
-                rows = fold_passes(table)
-                for which, operand in enumerate(FETCHED):
-                    n_bytes = rows[f"{operand}_{'in_' if operand == 'psum' else ''}bytes"]
-                    seen: Counter[int] = Counter()
-                    for address in rows[f"{operand}_address"][n_bytes > 0].tolist():
-                        key = (work.jobs[index], which, address, seen[address], core if which == 2 else -1)
-                        seen[address] += 1
-                        self._members.setdefault(key, []).append(core)
+                by_job.setdefault(work.jobs[index], []).append((core, index, _tiles(table)))
                 chain = work.routes[index][OFMAP].chain if OFMAP in work.routes[index] else -1
                 if chain >= 0:
                     self._expected[chain, self._table_of[chain][work.jobs[index]]] += 1
+        for job, parts in by_job.items():
+            # cores that would wait for each other's turn share only with those that fetch exactly alike
+            alike = _consistent([tiles for *_, tiles in parts])
+            classes: dict[tuple[Tile, ...], int] = {}
+            for core, index, tiles in parts:
+                group = 0 if alike else classes.setdefault(tuple(tiles), len(classes))
+                self._class[core, index] = group
+                for which, address, turn in tiles:
+                    key = (job, which, address, turn, -1 - core if which == 2 else group)
+                    self._members.setdefault(key, []).append(core)
 
     def fetch(
         self, core: int, table: int, which: int, address: int, n_bytes: int, runs: tuple[int, ...]
@@ -272,7 +317,7 @@ class _Exchange:
         """A tile for a core; complete when its last byte is there."""
         work = self.cores[core]
         job = work.jobs[table]
-        private = core if which == 2 else -1
+        private = -1 - core if which == 2 else self._class[core, table]
         round_key = (job, which, address)
         key = (job, which, address, self._round[core][round_key], private)
         self._round[core][round_key] += 1

@@ -191,7 +191,7 @@ class Cores(Spec):
     hubs: list[Whole] = pydantic.Field(min_length=1, description="terminals where DRAM and the shared buffer are")
     stripe_bytes: Whole = pydantic.Field(default=4096, ge=1, description="addresses take turns among the hubs")
     bridge_cycles: Whole = pydantic.Field(
-        default=4, ge=1, le=1000, description="from a core or a memory into the network, and back"
+        default=8, ge=1, le=1000, description="from a core or a memory into the network, and back"
     )
     resident_weights: bool = pydantic.Field(
         default=False, description="all weights are in the cores before the run; refused if they do not fit"

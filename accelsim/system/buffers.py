@@ -1,4 +1,4 @@
-"""What the ports of the buffers add to an engine's passes."""
+"""What buffers hold and what their ports add to an engine's passes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,23 @@ from accelsim.mapping.problem import Room
 from accelsim.memory.buffer import port_stalls
 from accelsim.sim.passes import PassTable
 from accelsim.system.archspec import ArchSpec, Buffer
+from accelsim.workload.network import Layer
+from accelsim.workload.trace import Trace
 
 #: Operand -> column of the pass table, for what a DMA writes into a buffer and what it reads from one.
 _FILL = {"filter": "filter_bytes", "ifmap": "ifmap_bytes", "psum": "psum_in_bytes"}
 _DRAIN = {"ofmap": "ofmap_bytes", "psum": "psum_out_bytes"}
+
+
+def stored_bits(spec: ArchSpec, trace: Trace, layer: Layer) -> dict[str, int]:
+    """Bits of a layer's operands in buffers and DRAM: the machine's, or the trace's where it follows that."""
+    bits = spec.bits()
+    if spec.precision.follow_trace:
+        for role in ("ifmap", "filter", "ofmap"):
+            operand = trace.operand(layer.name, role)
+            if operand is not None:
+                bits[role] = min(bits[role], operand.bits)
+    return bits
 
 
 def limit_ports(table: PassTable, spec: ArchSpec, rooms: Sequence[Room], bits: dict[str, int]) -> None:

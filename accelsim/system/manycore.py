@@ -22,7 +22,7 @@ from accelsim.sim.manycore import OFMAP, CoreWork, Job, ManyTimeline, Route, bus
 from accelsim.sim.passes import ATTRIBUTION, FETCHED, PassTable
 from accelsim.sim.player import TRANSFER_DTYPE, LayerTimes, Timeline
 from accelsim.system.archspec import Architecture
-from accelsim.system.buffers import limit_ports
+from accelsim.system.buffers import limit_ports, stored_bits
 from accelsim.system.costs import Costs, energy_by_component
 from accelsim.system.partition import Partition, Piece, candidates, largest, pieces, split
 from accelsim.system.residency import Residency
@@ -138,7 +138,7 @@ class _Plan:
         task = self._task(step, first)
         busy = self.arch.engine.estimate(task)
         own = first.shape
-        bits, here = self.bits, self._here(step)
+        bits, here = task.bits, self._here(step)
         inside = own.n * own.c * own.h * own.w if isinstance(own, ConvShape) else own.batch * own.m * own.k
         weights = own.m * own.c // own.g * own.r * own.s if isinstance(own, ConvShape) else own.batch * own.n * own.k
         sums = own.n * own.m * own.p * own.q if isinstance(own, ConvShape) else own.batch * own.m * own.n
@@ -181,7 +181,7 @@ class _Plan:
         return Task(
             layer=layer,
             trace=self.trace,
-            bits=self.bits,
+            bits=stored_bits(spec, self.trace, step.layer),
             rooms=self.rooms,
             word_bits={b.name: b.word_bits for b in spec.buffers},
             on_chip=(False, False, self.cores.resident_weights and not matmul),
@@ -258,16 +258,16 @@ class _Plan:
         """The same passes for another core: operands lie elsewhere."""
         rows = table.rows.copy()
         rows["filter_address"] += filter_shift
+        bits = stored_bits(self.arch.spec, self.trace, step.layer)
         for operand in ("ifmap", "ofmap"):
-            moved = self._origin(new, operand) - self._origin(old, operand)
+            moved = self._origin(new, operand, bits[operand]) - self._origin(old, operand, bits[operand])
             used = rows[f"{operand}_bytes"] > 0
             rows[f"{operand}_address"] = np.where(used, rows[f"{operand}_address"] + moved, 0)
         return dataclasses.replace(table, rows=rows, counts=ActionCounts(table.counts), info=table.info)
 
-    def _origin(self, piece: Piece, operand: str) -> int:
+    def _origin(self, piece: Piece, operand: str, bits: int) -> int:
         """Byte of the first element of a share in the whole tensor."""
         whole, at = piece.share.whole, piece.share
-        bits = self.bits[operand]
         if isinstance(whole, GemmShape):
             columns = whole.k if operand == "ifmap" else whole.n
             first = at.channel0 if operand == "ifmap" else at.output0
@@ -328,16 +328,12 @@ class _Plan:
         """How the operands of one core's share travel."""
         here = self._here(layer.step)
         hubs, stripe = tuple(self.cores.hubs), self.cores.stripe_bytes
-        found = {
-            FETCHED.index(name): Route(hubs, not here[name], stripe)
-            for name in ("filter", "ifmap")
-        }
+        found = {FETCHED.index(name): Route(hubs, not here[name], stripe) for name in ("filter", "ifmap")}
         found[FETCHED.index("psum")] = found[OFMAP + 1] = Route(hubs, True, stripe)
         chain = layer.chains[position]
         next_core = layer.cores[chain] if chain >= 0 else -1
-        found[OFMAP] = Route(
-            hubs, not here["ofmap"], stripe, next_core, (self.bits["psum"], self.bits["ofmap"])
-        )
+        bits = stored_bits(self.arch.spec, self.trace, layer.step.layer)
+        found[OFMAP] = Route(hubs, not here["ofmap"], stripe, next_core, (bits["psum"], bits["ofmap"]))
         return found
 
 

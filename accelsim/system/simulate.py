@@ -17,7 +17,7 @@ from accelsim.memory.model import MemoryModel
 from accelsim.sim.passes import PassTable
 from accelsim.sim.player import Timeline, play
 from accelsim.system.archspec import ArchSpec, Architecture
-from accelsim.system.buffers import limit_ports
+from accelsim.system.buffers import limit_ports, stored_bits
 from accelsim.system.costs import Costs, energy_by_component
 from accelsim.system.dram_meter import DramMeter
 from accelsim.system.residency import Residency
@@ -135,7 +135,7 @@ class _Plan:
                 where = f"layer {steps[index].layer.name}"
                 text = str(error)
                 raise ConfigError(text if text.startswith(where) else f"{where}: {text}") from None
-            limit_ports(table, arch.spec, self.rooms, self._bits(steps[index]))
+            limit_ports(table, arch.spec, self.rooms, stored_bits(arch.spec, trace, steps[index].layer))
             self.tables.append(table)
             index += 1
         if arch.spec.mapping.prefetch:
@@ -165,7 +165,7 @@ class _Plan:
         return Task(
             layer=step.layer,
             trace=self.trace,
-            bits=self._bits(step),
+            bits=stored_bits(self.arch.spec, self.trace, step.layer),
             rooms=rooms,
             word_bits={b.name: b.word_bits for b in spec.buffers},
             on_chip=(bool(here) and here[0], step.writes in resident, matmul and here[1]),
@@ -183,17 +183,6 @@ class _Plan:
             vector_lanes=spec.vector.lanes,
             layout=spec.dram.layout,
         )
-
-    def _bits(self, step: Step) -> dict[str, int]:
-        """Bits of the layer's operands: the machine's, or the trace's where it follows that."""
-        bits = dict(self.bits)
-        if not self.arch.spec.precision.follow_trace:
-            return bits
-        for role in ("ifmap", "filter", "ofmap"):
-            operand = self.trace.operand(step.layer.name, role)
-            if operand is not None:
-                bits[role] = min(bits[role], operand.bits)
-        return bits
 
     def _room(self, room: Room, index: int) -> Room:
         if room.name != self.keeper:

@@ -179,3 +179,16 @@ def test_cores_that_wait_for_each_other_are_reported() -> None:
     cores = [work(c, 0, table("a", [3], filter_at=8 * c), chain=1 - c) for c in (0, 1)]
     with pytest.raises(DeadlockError, match="core 0"):
         play_cores(cores, [Job("a")], IdealMemory(), Wire(), bridge_cycles=BRIDGE)
+
+
+def test_cores_that_fetch_in_different_orders_do_not_wait_in_a_circle() -> None:
+    """Filters 0, 64 and the ifmap 0 of one core come in another order in the other: each fetches its own."""
+    one, two = table("a", [5, 5, 5]), table("a", [5, 5, 5])
+    for rows, order in ((one.rows, [0, 8, 16]), (two.rows, [16, 8, 0])):
+        rows["filter_address"] = order
+        rows["ifmap_address"] = order
+    for one_table in (one, two):
+        one_table.slots = {"filter": 1, "ifmap": 1, "psum": 1, "ofmap": 1}
+    wire = Wire()
+    play_cores([work(0, 0, one), work(1, 0, two)], [Job("a")], IdealMemory(), wire, bridge_cycles=BRIDGE)
+    assert sum(n for _, src, _, n in wire.log if src == 9) == 2 * 3 * 12
