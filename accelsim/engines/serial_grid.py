@@ -288,40 +288,50 @@ class BrickEngine(TiledEngine):
 
     def jobs(self, part: Part, tiles: Tiles) -> tuple[Words, Words, Words]:
         """(jobs as the kernels read them, tile of each job, bricks as (first, end) channel)."""
-        grid, loops, block2 = self.grid(part), part.loops, self.grid(part).block ** 2
-        count = np.ones(len(tiles), np.int64) if grid.depthwise else tiles["groups"]
-        tile = np.repeat(np.arange(len(tiles)), count)
-        of = tiles[tile]
-        group = of["group0"] + np.arange(len(tile)) - np.repeat(np.cumsum(count) - count, count)
-        jobs = np.zeros((len(tile), JOB_FIELDS), np.int64)
-        taps = of["k"] // of["channels"]
-        first, channels = of["channel0"] * block2, of["channels"] * block2
+        grid, loops, conv = self.grid(part), part.loops, isinstance(part.shape, ConvShape)
+        single = grid.depthwise or loops.groups == 1
+        count = np.ones(len(tiles), np.int64) if single else tiles["groups"]
+        tile = np.arange(len(tiles)) if single else np.repeat(np.arange(len(tiles)), count)
+        of = tiles if single else tiles[tile]
+        group = of["group0"]
+        if not single:
+            group = group + np.arange(len(tile)) - np.repeat(np.cumsum(count) - count, count)
+        taps, channels = of["k"] // of["channels"], of["channels"] * grid.block**2
+        first = of["channel0"] * grid.block**2
         if grid.depthwise:
-            first, channels = of["group0"], of["groups"]
-        elif isinstance(part.shape, ConvShape):
-            first = first + group * loops.channels * block2
-        if isinstance(part.shape, ConvShape):
-            jobs[:, 0:6] = np.stack([of[x] for x in ("image0", "images", "row0", "rows", "col0", "cols")], 1)
+            first, channels = group, of["groups"]
+        elif conv:
+            first = first + group * (loops.channels * grid.block**2)
+        jobs = np.ones((len(tile), JOB_FIELDS), np.int64)
+        if conv:
+            for column, name in enumerate(("image0", "images", "row0", "rows", "col0", "cols")):
+                jobs[:, column] = of[name]
             wide = np.where(taps >= loops.s, loops.s, taps)
             jobs[:, 6], jobs[:, 7] = of["tap0"] // loops.s, taps // wide
             jobs[:, 8], jobs[:, 9] = of["tap0"] % loops.s, wide
             if grid.block > 1:
-                jobs[:, 6:10] = [0, ceil_div(loops.r, grid.block), 0, ceil_div(loops.s, grid.block)]
+                jobs[:, 6:10] = 0, ceil_div(loops.r, grid.block), 0, ceil_div(loops.s, grid.block)
         else:
-            jobs[:, 0], jobs[:, 1], jobs[:, 3] = group, 1, 1
-            jobs[:, 4], jobs[:, 5], jobs[:, 7], jobs[:, 9] = of["image0"], of["images"], 1, 1
-        found, which = np.unique((first << 31) + channels, return_inverse=True)
-        spans = np.stack([found >> 31, found & (1 << 31) - 1], 1)
-        counts = -(-spans[:, 1] // grid.lanes)
-        before = np.cumsum(counts) - counts
-        within = np.arange(int(counts.sum())) - np.repeat(before, counts)
-        low = np.repeat(spans[:, 0], counts) + within * grid.lanes
-        bricks = np.stack([low, np.minimum(low + grid.lanes, np.repeat(spans.sum(1), counts))], 1)
-        which = which.reshape(-1)
-        jobs[:, 10], jobs[:, 11] = before[which], counts[which]
+            jobs[:, 0], jobs[:, 4], jobs[:, 5] = group, of["image0"], of["images"]
+            jobs[:, (2, 6, 8)] = 0
+        jobs[:, 10], jobs[:, 11], bricks = _bricks(first, channels, grid.lanes)
         jobs[:, 12] = -(-of["n"] // grid.filters)
         jobs[:, 13] = -1
         return jobs, tile, bricks
+
+
+def _bricks(first: Words, channels: Words, lanes: int) -> tuple[Any, Any, Words]:
+    """For each range of channels its first brick and how many it has; and all bricks as (first, end) channel."""
+    if len(first) == 1:
+        low = np.arange(int(first[0]), int(first[0] + channels[0]), lanes)
+        return 0, len(low), np.stack([low, np.minimum(low + lanes, first + channels)], 1)
+    found, which = np.unique((first << 31) + channels, return_inverse=True)
+    start, size = found >> 31, found & (1 << 31) - 1
+    counts = -(-size // lanes)
+    before = np.cumsum(counts) - counts
+    low = np.repeat(start - before * lanes, counts) + np.arange(int(counts.sum())) * lanes
+    which = which.reshape(-1)
+    return before[which], counts[which], np.stack([low, np.minimum(low + lanes, np.repeat(start + size, counts))], 1)
 
 
 def check_integers(kind: str, task: Task) -> None:

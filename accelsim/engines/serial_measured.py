@@ -97,7 +97,8 @@ class MeasuredEngine(BrickEngine):
         geometry = np.array(numbers, np.int64)
         out = np.zeros((len(jobs), 3), np.int64)
         window_cycles(costs, jobs, geometry, factors, out)
-        units, own = (int((out[:, i] * self._filters(part, tiles, jobs, tile)).sum()) for i in (1, 2))
+        filters = self._filters(part, tiles, tile)
+        units, own = int((out[:, 1] * filters).sum()), int((out[:, 2] * filters).sum())
         if not rules.registers:
             cycles = totals(out[:, 0], tile, len(tiles))
             none = np.zeros_like(cycles)
@@ -112,7 +113,7 @@ class MeasuredEngine(BrickEngine):
         run_ahead(costs, jobs, geometry, rules.registers, rules.serial, spans)
         return chained(spans[:, 0], spans[:, 1], tile, len(tiles), units, own)
 
-    def _filters(self, part: Part, tiles: Tiles, jobs: Words, tile: Words) -> Any:
+    def _filters(self, part: Part, tiles: Tiles, tile: Words) -> Any:
         """Filters in a step of each job, on average."""
         if self.grid(part).depthwise:
             return 1
