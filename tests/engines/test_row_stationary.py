@@ -213,6 +213,18 @@ def test_feature_maps_travel_as_long_as_their_code(tmp_path: Path) -> None:
     assert np.array_equal(plain.rows["finish_cycles"], table.rows["finish_cycles"])
 
 
+def test_strips_write_every_word_of_a_map_once(tmp_path: Path) -> None:
+    network = conv((1, 3, 24, 24), 5, 3, pad=1)
+    trace = held_trace(network, 0.25, tmp_path)
+    whole = lower(task_of(network, trace=trace, glb=10**6))
+    strips = lower(task_of(network, trace=trace, glb=3000))
+    assert strips.info["passes"] > whole.info["passes"]
+    assert int(strips.rows["ofmap_bytes"].sum()) == int(whole.rows["ofmap_bytes"].sum())
+    # strips overlap, and the word at a border is fetched for both
+    assert int(strips.rows["ifmap_bytes"].sum()) > int(whole.rows["ifmap_bytes"].sum())
+    assert not strips.rows["ifmap_row_bytes"].any()  # in one piece
+
+
 def test_dense_maps_stay_plain() -> None:
     network = conv((1, 4, 8, 8), 4, 3)
     table = lower(task_of(network))
