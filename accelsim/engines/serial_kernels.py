@@ -41,36 +41,26 @@ def brick_costs(values, bricks, kind, reach, out):  # type: ignore[no-untyped-de
         for i in range(values.shape[0]):
             for y in range(values.shape[1]):
                 for x in range(values.shape[2]):
-                    every = 0
+                    every = np.int64(0)
                     for c in range(first, end):
-                        every |= values[i, y, x, c]
+                        every |= np.int64(values[i, y, x, c])
                     if kind == OR:
                         out[b, i, y, x] = every
                         continue
                     if kind == HIGHEST:
                         out[b, i, y, x] = bit_length(every)
                         continue
-                    left = 0
-                    for c in range(first, end):
-                        if values[i, y, x, c] != 0:
-                            pending[left] = values[i, y, x, c]
-                            left += 1
+                    pending[: end - first] = values[i, y, x, first:end]
                     cycles = 0
-                    while left > 0:
-                        every = 0
-                        for lane in range(left):
-                            every |= pending[lane]
+                    while every != 0:
                         window = (every & -every) << reach
-                        kept = 0
-                        for lane in range(left):
+                        every = np.int64(0)
+                        for lane in range(end - first):
                             value = pending[lane]
                             lowest = value & -value
-                            if lowest <= window:
-                                value ^= lowest
-                            if value != 0:
-                                pending[kept] = value
-                                kept += 1
-                        left = kept
+                            value ^= lowest * (lowest <= window)
+                            pending[lane] = value
+                            every |= value
                         cycles += 1
                     out[b, i, y, x] = cycles
 
