@@ -343,12 +343,13 @@ def simulate_cores(arch: Architecture, trace: Trace, memory: MemoryModel, progre
     spec = plan.cores
     cores = [CoreWork(terminal) for terminal in (spec.terminals or range(spec.count))]
     jobs = _jobs(plan)
-    for item in range(spec.items):
-        for layer in plan.layers:
-            for position, core in enumerate(layer.cores):
-                cores[core].tables.append(layer.tables[position])
-                cores[core].jobs.append(item * len(plan.layers) + layer.index)
-                cores[core].routes.append(plan.routes(layer, position))
+    # a core does one input after another; where all advance in phases, one phase after another
+    for job in sorted(range(len(jobs)), key=lambda j: (jobs[j].phase, j)):
+        layer = plan.layers[job % len(plan.layers)]
+        for position, core in enumerate(layer.cores):
+            cores[core].tables.append(layer.tables[position])
+            cores[core].jobs.append(job)
+            cores[core].routes.append(plan.routes(layer, position))
     network = arch.build_noc()
     moved = _Snapshots(network)
     timeline = play_cores(

@@ -33,7 +33,7 @@ def write(folder: Path, text: str, name: str = "small.yaml") -> Path:
 def leaves(data: Any, prefix: str = "") -> list[str]:
     if isinstance(data, dict):
         return [x for k, v in data.items() for x in leaves(v, f"{prefix}.{k}" if prefix else str(k))]
-    if isinstance(data, list) and data and isinstance(data[0], dict):
+    if isinstance(data, list) and data and isinstance(data[0], dict) and "name" in data[0]:
         return [
             x
             for item in data
