@@ -161,6 +161,8 @@ class DaskCluster:
                 self._cluster = distributed.LocalCluster(
                     n_workers=width, threads_per_worker=1, dashboard_address=None, protocol="tcp://"
                 )
+                # who dies is found out here (see `execute`), not by Dask's trying a job four times
+                self._cluster.scheduler.allowed_failures = 0
             self._client = distributed.Client(self._cluster or address, timeout=CONNECT_SECONDS, set_as_default=False)
             self._client.wait_for_workers(1, timeout=CONNECT_SECONDS)
         except (OSError, TimeoutError, ValueError) as error:
