@@ -16,9 +16,12 @@ from typing import Any
 from accelsim import sweep
 from accelsim.base.errors import AccelsimError, ConfigError, DeadlockError, SimulationBug
 from accelsim.base.paths import find, shipped_names
+from accelsim.report.curve_parts import Choice
+from accelsim.report.curves import draw_curve, write_curve
 from accelsim.report.figures import draw, draw_all
 from accelsim.report.files import to_pandas, write_csv, write_json, write_parquet
 from accelsim.report.grid import plain
+from accelsim.report.page import write_page
 from accelsim.report.tables import report_lines
 from accelsim.report.timeline import write_timeline
 from accelsim.system.archspec import Architecture, list_archs, load_arch
@@ -31,6 +34,7 @@ from accelsim.workload.trace import Trace, synthetic_trace
 __all__ = [
     "AccelsimError",
     "Architecture",
+    "Choice",
     "ConfigError",
     "DeadlockError",
     "LayerResult",
@@ -40,6 +44,7 @@ __all__ = [
     "Trace",
     "draw",
     "draw_all",
+    "draw_curve",
     "list_archs",
     "list_networks",
     "list_traces",
@@ -53,7 +58,9 @@ __all__ = [
     "synthetic_trace",
     "to_pandas",
     "write_csv",
+    "write_curve",
     "write_json",
+    "write_page",
     "write_parquet",
     "write_timeline",
 ]

@@ -36,8 +36,9 @@ first steps:
   accelsim show tpu_v1                every parameter, where it comes from, and what is assumed
   accelsim COMMAND --help             options of a command, with examples
 
-exit codes: 0 done; 2 something in your input is wrong (one message says what); 70 a fault of accelsim;
-130 interrupted. Nothing is written before the input has been checked, and no file is left half written.
+exit codes: 0 done; 1 a figure of the benchmark moved; 2 something in your input is wrong (one message says what);
+70 a fault of accelsim; 130 interrupted. Nothing is written before the input has been checked, and no file is left
+half written.
 """
 
 _RUN = """
