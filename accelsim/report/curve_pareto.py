@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 NAMED = 3
 """Points of the front that are named: its two ends, and the one nearest to the best of both."""
+APART = 0.14
+"""Inches between letters; of nearer ones only the first stands."""
 
 
 def pareto_figure(table: Points, choice: Choice) -> Figure:
@@ -97,8 +99,14 @@ def _front(x: NDArray[Any], y: NDArray[Any], rows: NDArray[np.int64], better_x: 
 
 def _letters(axes: Axes, front: NDArray[np.int64], x: NDArray[Any], y: NDArray[Any], named: dict[int, str]) -> None:
     """Letters at the ends of the front and at its knee; the legend underneath says what they stand for."""
-    chosen = list(dict.fromkeys(int(i) for i in (front[0], _knee(front, x, y), front[-1]))) if len(front) else []
+    chosen = list(dict.fromkeys(int(i) for i in (front[0], front[-1], _knee(front, x, y)))) if len(front) else []
+    axes.get_xlim(), axes.get_ylim()  # what is drawn so far counts from now on
+    kept: list[NDArray[Any]] = []
     for i in chosen[:NAMED]:
+        at = axes.transData.transform((x[i], y[i])) / axes.figure.dpi
+        if any(np.hypot(*(at - other)) < APART for other in kept):
+            continue
+        kept.append(at)
         if i not in named and len(named) < 26:
             named[i] = chr(ord("A") + len(named))
         axes.annotate(
