@@ -1,0 +1,108 @@
+"""DaDianNao, Thinker, Simba and Tianjic beside their published figures.
+
+    python benchmarks/validate_manycore.py
+
+Every parameter that the papers do not give is marked "assumed" in arch_configs/*.yaml (`accelsim show NAME`).
+"""
+
+from __future__ import annotations
+
+from validation_rows import Row, main
+
+from accelsim.system.archspec import load_arch
+from accelsim.system.result import RunResult
+from accelsim.system.simulate import simulate
+from accelsim.workload.load import load_network
+from accelsim.workload.network import Network, Node
+from accelsim.workload.ops import Input, Linear
+from accelsim.workload.trace import synthetic_trace
+
+FC7_BATCH = 256
+PHASES = 8
+
+
+def fully_connected(batch: int, width: int, layers: int = 1) -> Network:
+    """`layers` products of width x width, without biases."""
+    nodes = [Node("x", Input((batch, width)))]
+    for index in range(layers):
+        nodes.append(Node(f"fc{index}", Linear(width, bias=False), (nodes[-1].name,)))
+    return Network(f"fc{width}", nodes)
+
+
+def run(arch: str, network: Network, *overrides: str, bits: int = 8) -> RunResult:
+    """One run with described operands."""
+    trace = synthetic_trace(network, weight_bits=bits, activation_bits=bits)
+    return simulate(load_arch(arch, overrides), trace)
+
+
+def dadiannao() -> list[Row]:
+    """FC7 at a steady rate, and what the chip comes to."""
+    source = "MICRO 2014"
+    result = run("dadiannao_chip", fully_connected(FC7_BATCH, 4096), bits=16)
+    busy = result.layers[0].cycles_by_cause["compute"]
+    steady = f"{FC7_BATCH} vectors one after another, first fetch and last write-back included"
+    rule = "rule: ceil(4096/16) x ceil(4096/256) steps"
+    return [
+        Row("dadiannao_chip", "FC7 4096 x 4096", "cycles a vector", "", result.cycles / FC7_BATCH, 4096, rule, 0.1,
+            steady),
+        Row("dadiannao_chip", "FC7 4096 x 4096", "array cycles a vector", "", busy / FC7_BATCH, 4096, rule, 0.0),
+        Row("dadiannao_chip", "peak", "throughput", "TOPS",
+            2 * result.peak_macs_per_cycle * result.clock_hz / 1e12, 5.58, f"{source}, abstract",
+            note="ours: 256 products and sums in each tile; the published figure comes to 576 operations a tile and "
+            "cycle, 64 more"),
+        Row("dadiannao_chip", "chip", "area", "mm2", sum(result.area_mm2.values()), 67.73, f"{source}, Table 6",
+            note="no HyperTransport, control or wires"),
+        Row("dadiannao_chip", "FC7 4096 x 4096", "power", "W", result.power_w, 15.97, f"{source}, Table 6",
+            note="eDRAM is priced as SRAM without refresh; theirs is the chip's peak"),
+    ]  # fmt: skip
+
+
+def tianjic() -> list[Row]:
+    """The phase, from the starts of one layer's inputs in a pipeline of four layers."""
+    assign = ", ".join(f"{{layers: fc{i}, cores: [{i}]}}" for i in range(4))
+    network = fully_connected(1, 256, 4)
+    starts = [
+        run("tianjic", network, f"cores.items={items}", f"cores.assign=[{assign}]").layers[0].start_cycle
+        for items in (1, 1 + PHASES)
+    ]
+    phase = (starts[1] - starts[0]) / PHASES
+    free = run("tianjic", network, "cores.items=8", f"cores.assign=[{assign}]", "cores.phase_cycles=1")
+    longest = max(layer.cycles for layer in free.layers)
+    source = "IEEE CAS Magazine Q2 2022"
+    return [
+        Row("tianjic", "256 x 256 on each core", "cycles a phase", "", phase, 5050, source, 1.0,
+            "the chip's cores are triggered at a period; 5050 is given as the least"),
+        Row("tianjic", "256 x 256 on each core", "work inside of a phase", "cycles", longest, 5050, source,
+            note="products and the way to the next core; the rest (axon and soma buffers, packets for 256 fan-outs) "
+            "is not published cycle by cycle"),
+    ]  # fmt: skip
+
+
+def simba() -> list[Row]:
+    """ResNet-50, batch 1."""
+    result = run("simba", load_network("resnet50"))
+    note = "clock derived from the published peak; links and buffers partly assumed, uniform partitions"
+    return [
+        Row("simba", "resnet50", "throughput", "images/s", 1 / result.seconds, 1988, "MICRO 2019, abstract", note=note),
+        Row("simba", "resnet50", "latency", "ms", result.seconds * 1e3, 0.50, "MICRO 2019, abstract", note=note),
+        Row("simba", "resnet50", "efficiency", "TOPS/W", result.tops_per_watt, 6.1, "MICRO 2019, abstract",
+            note="theirs is the best of the package, at the lowest supply; ours includes DRAM"),
+    ]  # fmt: skip
+
+
+def thinker() -> list[Row]:
+    """The peak at 8 bits from the configuration alone."""
+    arch = load_arch("thinker")
+    assert arch.spec.cores is not None
+    bits = {**arch.spec.bits(), "filter": 8}
+    peak = 2 * arch.engine.peak_macs_per_cycle(bits) * arch.spec.cores.count * arch.spec.clock_hz / 1e9
+    return [Row("thinker", "peak", "throughput at 8 bits", "GOPS", peak, 409.6, "VLSI 2017, abstract", 0.1)]
+
+
+def rows() -> list[Row]:
+    """All comparisons."""
+    return [*dadiannao(), *tianjic(), *simba(), *thinker()]
+
+
+if __name__ == "__main__":
+    main("Accelerators of many tiles", rows)
