@@ -18,6 +18,7 @@ examples:
 A sweep file:
   arch: systolic_ws_32              or a list of names or files; so for workload and recipe
   workload: resnet18
+  set: {dram.fidelity: bandwidth}   for all points
   sweep:
     engine.rows: {powers_of_two: [8, 64]}
     engine.dataflow: [ws, os]
