@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Generic, TypeVar
 
 from accelsim.base.errors import SimulationBug, unknown_name
@@ -50,10 +51,10 @@ class Registry(Generic[T]):
     def _discover(self) -> None:
         if self._discovered:
             return
-        self._discovered = True
         package = importlib.import_module(self.package)
         for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
             importlib.import_module(f"{self.package}.{module}")
+        self._discovered = True
 
     def lookup(self, name: str, where: str | None = None) -> T:
         """The thing called `name`.
@@ -64,6 +65,8 @@ class Registry(Generic[T]):
             With the nearest known names, if nothing is called so.
         """
         key = normalise(name)
+        if key not in self._items and key.isidentifier() and find_spec(f"{self.package}.{key}"):
+            importlib.import_module(f"{self.package}.{key}")  # a thing mostly lives in the file of its name
         if key not in self._items:
             self._discover()  # only now: importing a whole room takes longer than most look-ups save
         try:

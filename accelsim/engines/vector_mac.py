@@ -41,7 +41,7 @@ class VectorMac(TiledEngine):
         width: int = pydantic.Field(ge=1, le=1024, description="channels of each dot product")
         operand_bits: int = pydantic.Field(default=8, ge=1, le=32, description="width of the multipliers")
         latency_cycles: int = pydantic.Field(
-            default=2, ge=1, le=64, description="from the last operands of a sum to its place in the buffer"
+            default=1, ge=1, le=64, description="from the cycle of a sum's last products until it is complete"
         )
 
     def __init__(self, spec: Any) -> None:
