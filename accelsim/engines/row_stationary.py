@@ -28,9 +28,9 @@ from accelsim.engines.rs_mapping import (
     new_filters,
     passes_of,
     processing_cycles,
-    search,
     walk,
 )
+from accelsim.engines.rs_search import search
 from accelsim.engines.tiled import TiledEngine, Tiles, TileTimes, WordTables
 from accelsim.mapping.problem import Loops, Mapping
 from accelsim.sim.passes import PassArray, PassTable

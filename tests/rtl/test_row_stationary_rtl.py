@@ -19,7 +19,8 @@ from accelsim.dataflow.row_stationary import (
     stacks_that_fit,
     window_groups,
 )
-from accelsim.engines.rs_mapping import RsMapping, RsProblem, passes_of, processing_cycles, search, walk
+from accelsim.engines.rs_mapping import RsMapping, RsProblem, passes_of, processing_cycles, walk
+from accelsim.engines.rs_search import search
 from accelsim.mapping.problem import Loops
 
 from .row_stationary import run_pass
