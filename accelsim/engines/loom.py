@@ -32,6 +32,7 @@ class Loom(MeasuredEngine):
     class Spec(GridSpec):
         """Parameters of Loom."""
 
+        pe_width: int = pydantic.Field(default=16, ge=1, le=16, description="bits of the widest operand")
         pe_serial_bits: int = pydantic.Field(default=1, ge=1, le=16, description="activation bits a cycle")
         dynamic_activations: bool = pydantic.Field(
             default=True, description="activation bits are those of the bricks in flight, not the layer's"

@@ -85,6 +85,7 @@ class DynamicStripes(Stripes, MeasuredEngine):
     class Spec(GridSpec):
         """Parameters of Dynamic Stripes."""
 
+        pe_width: int = pydantic.Field(default=16, ge=1, le=16, description="bits of the widest operand")
         minor_bit: bool = pydantic.Field(default=False, description="low zero bits are skipped, too")
         group_size: int = pydantic.Field(
             default=1, ge=1, le=1024, description="columns that share a range of bits, with minor_bit"
