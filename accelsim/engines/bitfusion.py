@@ -190,7 +190,7 @@ class BitFusion(TiledEngine):
         """
         if self.spec.accounting == "exact" and self.spec.edge == "ragged":
             return choose(part.task, problem, lambda m, n, k: self.interval(part, m, n, k))
-        options = candidates(problem, 4096)
+        options = candidates(problem, 2048)
         loops = problem.loops
         extent = {name: options.column(name) for name in TILE_EXTENTS}
         tiles = [
