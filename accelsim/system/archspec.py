@@ -55,6 +55,9 @@ class Buffer(BankedMemory):
     keep_activations: bool = pydantic.Field(
         default=False, description="whole feature maps stay here between layers while they fit"
     )
+    kind: Literal["sram", "edram", "crossbar"] = pydantic.Field(
+        default="sram", description="what it costs; a crossbar is the array itself, which the engine prices"
+    )
 
 
 class Dram(Spec):
@@ -207,6 +210,9 @@ class Cores(Spec):
         default=0, ge=0, description="not 0: all cores advance together, in phases of at least this length"
     )
     assign: list[Assign] = pydantic.Field(default=[], description="default: every layer may use all cores")
+    placement: Literal["searched", "order"] = pydantic.Field(
+        default="searched", description="which core gets which share: the fewest byte-hops, or as they come"
+    )
     partition: list[PartitionPin] = pydantic.Field(default=[], description="first match wins; others are searched")
     hop_mm: float = pydantic.Field(default=1.0, gt=0, description="length of a link of the network, for its energy")
     package_pj_per_bit: float = pydantic.Field(

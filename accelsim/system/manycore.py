@@ -25,6 +25,7 @@ from accelsim.system.archspec import Architecture
 from accelsim.system.buffers import limit_ports, stored_bits
 from accelsim.system.costs import Costs, energy_by_component
 from accelsim.system.partition import Partition, Piece, candidates, largest, pieces, split
+from accelsim.system.placement import best_order, core_places
 from accelsim.system.residency import Residency
 from accelsim.system.result import TRAFFIC, LayerResult, RunResult
 from accelsim.system.schedule import Schedule, Step, schedule
@@ -69,6 +70,8 @@ class _Plan:
             self.rooms = tuple(dataclasses.replace(r, slots=1) if "filter" in r.holds else r for r in self.rooms)
         self.addresses = self._lay_out()
         self.network_rate = int(arch.data["noc"].get("flit_bytes", 1)) * len(self.cores.hubs)
+        terminals = list(self.cores.terminals or range(self.cores.count))
+        self.places = core_places(arch.build_noc(), terminals)
         self.layers: list[_Layer] = []
         steps = self.schedule.steps
         for index, step in enumerate(steps):
@@ -139,9 +142,7 @@ class _Plan:
         busy = self.arch.engine.estimate(task)
         own = first.shape
         bits, here = task.bits, self._here(step)
-        inside = own.n * own.c * own.h * own.w if isinstance(own, ConvShape) else own.batch * own.m * own.k
-        weights = own.m * own.c // own.g * own.r * own.s if isinstance(own, ConvShape) else own.batch * own.n * own.k
-        sums = own.n * own.m * own.p * own.q if isinstance(own, ConvShape) else own.batch * own.m * own.n
+        inside, weights, sums = _elements(own)
         in_bytes = inside * bits["ifmap"] // 8
         weight_bytes = 0 if self.cores.resident_weights else weights * bits["filter"] // 8
         out_bytes = sums * bits["ofmap"] // 8
@@ -216,7 +217,7 @@ class _Plan:
         self, index: int, step: Step, work: ConvShape | GemmShape, partition: Partition, allowed: list[int]
     ) -> _Layer:
         found = pieces(work, partition)
-        cores = allowed[: len(found)]
+        cores = self._placed(found, partition, allowed)
         tables: list[PassTable] = []
         known: dict[tuple[Any, ...], tuple[PassTable, Piece]] = {}
         mapping = None
@@ -241,6 +242,16 @@ class _Plan:
                 chains[position] = position + 1
         return _Layer(step, index, partition, cores, tables, chains)
 
+    def _placed(self, found: list[Piece], partition: Partition, allowed: list[int]) -> list[int]:
+        """The core of each share."""
+        if self.places is None or len(found) == 1 or self.cores.placement == "order":
+            return allowed[: len(found)]
+        inputs, filters, sums = _elements(found[0].shape)
+        bits = self.bits
+        own = inputs * bits["ifmap"] // 8, filters * bits["filter"] // 8, sums * bits["psum"] // 8
+        order = best_order(found, partition, self.places[allowed[: len(found)]], own)
+        return [allowed[position] for position in order]
+
     def _filter_offsets(self, found: list[Piece]) -> dict[tuple[int, ...], int]:
         """Where the weights of each (output, channel) part begin, one after another."""
         offsets: dict[tuple[int, ...], int] = {}
@@ -249,9 +260,7 @@ class _Plan:
             if piece.place[2:] in offsets:
                 continue
             offsets[piece.place[2:]] = cursor
-            own = piece.shape
-            count = own.m * own.c // own.g * own.r * own.s if isinstance(own, ConvShape) else own.batch * own.n * own.k
-            cursor += ceil_div(count * self.bits["filter"], 8)
+            cursor += ceil_div(_elements(piece.shape)[1] * self.bits["filter"], 8)
         return offsets
 
     def _moved(self, table: PassTable, old: Piece, new: Piece, filter_shift: int, step: Step) -> PassTable:
@@ -521,6 +530,14 @@ def _flat(plan: _Plan, timeline: ManyTimeline, results: list[LayerResult]) -> Ti
         )
     none = np.zeros(0, TRANSFER_DTYPE)
     return Timeline(layers, none, passes[order], timeline.events, timeline.clock)
+
+
+def _elements(own: ConvShape | GemmShape) -> tuple[int, int, int]:
+    """Inputs, weights and sums of a share."""
+    if isinstance(own, GemmShape):
+        return own.batch * own.m * own.k, own.batch * own.n * own.k, own.batch * own.m * own.n
+    weights = own.m * own.c // own.g * own.r * own.s
+    return own.n * own.c * own.h * own.w, weights, own.n * own.m * own.p * own.q
 
 
 def _aligned(n_bytes: int) -> int:

@@ -14,6 +14,7 @@ from accelsim.base.errors import ConfigError
 from accelsim.sim.passes import ATTRIBUTION
 from accelsim.system.archspec import Architecture, load_arch
 from accelsim.system.partition import Partition, candidates, pieces, possible
+from accelsim.system.placement import best_order
 from accelsim.system.simulate import simulate
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Conv, Input, Linear, Pool
@@ -208,3 +209,27 @@ def test_a_pipeline_overlaps_layers(tmp_path: Path) -> None:
 def test_bad_input_is_refused(tmp_path: Path, overrides: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         simulate(many(tmp_path, *overrides), trace())
+
+
+def test_shares_are_placed_where_their_messages_are_short() -> None:
+    """4 x 4 cores, four chains of four: sums along rows or columns of the mesh, never across it."""
+    shape = GemmShape(8, 4, 4)
+    partition = Partition(images=4, channels=4)
+    found = pieces(shape, partition)
+    places = np.array([(x, y) for y in range(4) for x in range(4)], np.float64)
+    heavy_sums = best_order(found, partition, places, (1, 1, 1000))
+    chains = np.array(heavy_sums).reshape(4, 4)
+    assert np.abs(np.diff(places[chains], axis=1)).sum() == 12  # neighbours
+    assert sorted(heavy_sums) == list(range(16))
+    heavy_weights = best_order(found, partition, places, (1, 1000, 1))
+    sharing = places[np.array(heavy_weights).reshape(4, 4)]  # (image part, channel part)
+    assert (sharing.max(0) - sharing.min(0)).sum() == 12  # equal weights in one row or column
+
+
+def test_placement_never_costs_correctness(tmp_path: Path) -> None:
+    pin = "cores.partition=[{layers: wide, rows: 2, outputs: 2, channels: 2}]"
+    searched, plain = (
+        simulate(many(tmp_path, pin, f"cores.placement={how}"), trace()) for how in ("searched", "order")
+    )
+    assert searched.macs == plain.macs
+    assert [x.dram_bytes for x in searched.layers] == [x.dram_bytes for x in plain.layers]
