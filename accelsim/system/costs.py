@@ -11,12 +11,12 @@ from accelsim.base.counts import ActionCounts
 from accelsim.base.units import ceil_div
 from accelsim.energy.costs import LEAKAGE, Component, ComponentCosts, CostRow, EnergyReport
 from accelsim.energy.model import CostModel
-from accelsim.energy.rows import dram_rows, noc_rows, sram_rows, vector_rows
+from accelsim.energy.rows import component, dram_rows, noc_rows, sram_rows, vector_rows
 from accelsim.energy.usertables import load_user_table
 from accelsim.memory.dram_energy import ACTIONS, STANDBY, energy_pj
 from accelsim.memory.dram_spec import load_standard, resolve
 from accelsim.sim.passes import PassArray
-from accelsim.system.archspec import Architecture, ArchSpec, Cores
+from accelsim.system.archspec import Architecture, ArchSpec, Buffer, Cores
 
 _READ = (("filter_address", "filter_bytes"), ("ifmap_address", "ifmap_bytes"), ("psum_address", "psum_in_bytes"))
 _WRITTEN = (("ofmap_address", "ofmap_bytes"), ("psum_address", "psum_out_bytes"))
@@ -48,9 +48,7 @@ def _price_list(priced: _Priced) -> tuple[CostModel, ComponentCosts]:
     model = CostModel(spec.technology.node_nm, spec.technology.vdd)
     bits = spec.bits()
     parts = arch.engine.costs(model, bits)
-    parts += [
-        sram_rows(model, b.name, -(-b.capacity_bytes // b.parts), b.word_bits, count=b.parts) for b in spec.buffers
-    ]
+    parts += [_buffer(model, b) for b in spec.buffers]
     # pooling takes maxima and sums, normalisation products
     parts.append(vector_rows(model, ("add", "max"), bits["psum"], lanes=spec.vector.lanes))
     if spec.cores is not None:
@@ -65,6 +63,19 @@ def _price_list(priced: _Priced) -> tuple[CostModel, ComponentCosts]:
     parts.append(by_command or dram_rows(model, spec.dram.standard))
     costs = ComponentCosts(parts)
     return model, costs if user is None else user.replace_in(costs)
+
+
+def _buffer(model: CostModel, buffer: Buffer) -> Component:
+    """A buffer of SRAM or eDRAM; of crossbars: nothing, since the engine prices reads and programming."""
+    each = -(-buffer.capacity_bytes // buffer.parts)
+    if buffer.kind == "sram":
+        return sram_rows(model, buffer.name, each, buffer.word_bits, count=buffer.parts)
+    if buffer.kind == "edram":
+        access = model.edram_pj(buffer.word_bits)
+        area = model.edram_area_mm2(each)
+        return component(buffer.name, {"read": access, "write": access}, area=area, count=buffer.parts)
+    free = CostRow(0.0, "cells are read and programmed by the engine, which counts both")
+    return Component(buffer.name, {"read": free, "write": free})
 
 
 def _by_byte(actions: Mapping[str, CostRow]) -> bool:
