@@ -17,7 +17,7 @@ from accelsim.mapping.problem import Loops
 Ints = NDArray[np.int64]
 
 EXACT = 8
-"""Candidates whose cycles are counted exactly after the estimate."""
+"""Least candidates whose cycles are counted exactly after the estimate."""
 
 
 def even_parts(extent: int, most: int, limit: int = 16) -> Ints:
@@ -50,16 +50,29 @@ def search(problem: RsProblem, objective: str, bytes_per_cycle: Fraction) -> RsM
     if not len(rows):
         raise ConfigError(_why_not(problem))
     traffic, cycles = rows[:, 8], rows[:, 9]
+    moved = traffic * bytes_per_cycle.denominator // (8 * bytes_per_cycle.numerator)
     if objective == "traffic":
         order = np.lexsort((cycles, traffic))
         order = order[traffic[order] == traffic[order[0]]]
     else:
-        total = np.maximum(traffic * bytes_per_cycle.denominator // (8 * bytes_per_cycle.numerator), cycles)
-        near = np.flatnonzero(total <= total.min() + total.min() // 64)
-        order = near[np.lexsort((cycles[near], traffic[near]))]
-    best = [_mapping(problem, rows[i].tolist()) for i in order[:EXACT]]
-    exact = [processing_cycles(problem, mapping) for mapping in best]
+        total = np.maximum(moved, cycles)
+        by_total = np.lexsort((traffic, total))
+        near = total[by_total] <= total.min() + total.min() // 64
+        order = by_total[near]
+        order = np.concatenate([order[np.lexsort((cycles[order], traffic[order]))], by_total[~near]])
+    order = order[: _exactly(problem)]
+    best = [_mapping(problem, rows[i].tolist()) for i in order]
+    exact = np.array([processing_cycles(problem, mapping) for mapping in best], np.int64)
+    if objective != "traffic":
+        exact = np.maximum(exact, moved[order])
     return best[int(np.argmin(exact))]
+
+
+def _exactly(problem: RsProblem) -> int:
+    """Candidates to be counted exactly: a few of a large layer, where estimates are good, many of a small one."""
+    loops = problem.loops
+    steps = loops.groups * loops.images * loops.p * loops.q * loops.channels * loops.window * loops.outputs
+    return max(EXACT, min(16 * EXACT, 2 * 10**6 // steps))
 
 
 def _mapping(problem: RsProblem, row: list[int]) -> RsMapping:
@@ -143,10 +156,14 @@ def _score(problem: RsProblem, n: Ints, e: Ints, p: Ints, q: int, r: int, t: Int
     group = -(-r * np.minimum(e * taps, (e - 1) * loops.stride[0] + (taps - 1) * loops.dilation[0] + 1)
               // array.ifmap_words)
     fresh = min(loops.stride[1], loops.s) * q
-    step = np.maximum(np.maximum(loops.s * q * p, window), group * fresh)
+    # over all passes, of which the ragged ones have less to do: products, sums on their bus, ifmap words on theirs
+    steps = loops.images * loops.q * loops.s * ceil_div(loops.channels, r) * -(-loops.outputs // t) * -(-loops.p // e)
+    sums = loops.images * loops.q * loops.p * loops.outputs * c_blocks // array.psum_words
+    brought = blocks * strips * n * loops.q * group * fresh * c_blocks
     first = np.maximum(0, loops.s * q * group + p - loops.s * q * p)
+    passes = blocks * strips * c_blocks
     cycles = loops.groups * (
-        reloads * load + blocks * strips * c_blocks * (first + n * loops.q * step + window + taps * r)
+        reloads * load + np.maximum(np.maximum(steps, sums), brought) + passes * (first + window + taps * r)
     )
     full = np.full(len(n), 1, np.int64)
     m = np.minimum(units * pt, loops.outputs)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from accelsim.base.errors import ConfigError
 from accelsim.dataflow.row_stationary import (
     RsArray,
     RsPass,
@@ -19,7 +22,7 @@ from accelsim.dataflow.row_stationary import (
     stacks_that_fit,
     window_groups,
 )
-from accelsim.engines.rs_mapping import RsMapping, RsProblem, passes_of, processing_cycles, walk
+from accelsim.engines.rs_mapping import RsMapping, RsProblem, check_pin, passes_of, processing_cycles, walk
 from accelsim.engines.rs_search import search
 from accelsim.mapping.problem import Loops
 
@@ -111,12 +114,10 @@ def reference(loops: Loops, ifmap: Words, filters: Words) -> Words:
 
 
 @given(case=layers(), seed=st.integers(0, 2**32 - 1), small=st.booleans(), goal=st.sampled_from(["cycles", "traffic"]))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_a_layer_takes_the_cycles_of_the_registers_and_every_mac_has_one_owner(
     case: tuple[RsArray, Loops], seed: int, small: bool, goal: str
 ) -> None:
-    from fractions import Fraction
-
     array, loops = case
     room = 400 if small else 10**6
     problem = RsProblem(loops, array, (16, 16, 16, 16), room, room, 10**6, True, (False, False, False))
@@ -178,6 +179,34 @@ def check_layer(problem: RsProblem, mapping: RsMapping, seed: int) -> None:
     assert words == int((tiles["m"] * tiles["n"]).sum())
     assert int((tiles["m"] * tiles["n"] * tiles["last_k"]).sum()) == sums.size
     assert int((tiles["m"] * tiles["n"] * tiles["first_k"]).sum()) == sums.size
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=12, deadline=None, derandomize=True)
+def test_the_search_is_as_good_as_trying_everything(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    r, s, u = (int(rng.integers(1, 4)) for _ in range(3))
+    e, f = int(rng.integers(2, 6)), int(rng.integers(2, 6))
+    outputs, channels = int(rng.integers(1, 7)), int(rng.integers(1, 6))
+    loops = Loops(1, int(rng.integers(1, 3)), e, f, outputs, channels, (e - 1) * u + r, (f - 1) * u + s, r, s, (u, u))
+    room = int(rng.choice([300, 800, 10**6]))
+    array = RsArray(4, 5, 6, 24, 6)
+    problem = RsProblem(loops, array, (16, 16, 16, 16), room, room, 10**6, True, (False, False, False))
+    found = processing_cycles(problem, search(problem, "cycles", Fraction(1000)))
+    ranges = (range(1, loops.images + 1), range(1, e + 1), range(1, outputs + 1), range(1, channels + 1),
+              range(1, 5), range(1, 6), range(1, outputs + 1))
+    best = None
+    for n, rows, p, q, sets, t, m in product(*ranges):
+        if (m != outputs and m % (p * t)) or (t - 1) * p >= outputs or (sets - 1) * q >= channels:
+            continue
+        mapping = RsMapping(1, n, rows, f, p * t, q * sets, r, s, "mkn", m_block=m, p=p, q=q, r=sets, t=t)
+        try:
+            check_pin(problem, mapping)
+        except ConfigError:
+            continue
+        cycles = processing_cycles(problem, mapping)
+        best = cycles if best is None else min(best, cycles)
+    assert best is not None and found <= best + best // 64
 
 
 @given(rows=st.integers(1, 12), cols=st.integers(1, 14), depth=st.integers(1, 12), e=st.integers(1, 40))
