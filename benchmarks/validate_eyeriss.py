@@ -34,8 +34,9 @@ DENSITIES = {
     "conv5": (0.224, 0.100),
 }  # fmt: skip
 
-#: Table VI: power mW, total and processing latency ms, zeros in ifmap %, global buffer MB, DRAM MB. Two cells of the
-#: scanned table that contradict its totals are corrected by them: CONV2-2 (810.8 ms) and CONV4-2 (28.6 MB).
+#: Table VI, as scanned by the fodlam project (cucapra): power mW, total and processing latency ms, zeros in ifmap %,
+#: global buffer MB, DRAM MB. Digits that the scan misread are restored; two cells of the
+#: table that contradict its totals are corrected by them: CONV2-2 (810.8 ms) and CONV4-2 (28.6 MB).
 VGG16 = {
     "conv1_1": (247, 76.2, 38.0, 1.6, 112.6, 15.4), "conv1_2": (218, 910.3, 810.6, 47.7, 2402.8, 54.0),
     "conv2_1": (242, 470.3, 405.3, 24.8, 1201.4, 33.4), "conv2_2": (231, 894.3, 810.8, 38.7, 2402.8, 48.5),
