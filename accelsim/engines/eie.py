@@ -172,7 +172,8 @@ class Eie(QueueEngine):
             "index_matching": (walked - useful) // spec.pes, "queue_full": held, "imbalance": cycles,
         })  # fmt: skip
         return {
-            "cycles": cycles + rows * spec.latency, **lost, "products": useful + biased,
+            "cycles": cycles + rows * spec.latency, "drain": rows * spec.latency, **lost,
+            "products": useful + biased,
             "entries": walked + biased, "padding": walked - useful,
             "ifmap_words": int(tile["groups"] * tile["m"] * tile["k"]), "filter_words": walked,
             "psum_words": int(tile["groups"] * tile["m"] * tile["n"]),

@@ -6,6 +6,7 @@ as matrix products: a row holds the inputs of one output position, channel by ch
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,9 +25,9 @@ from accelsim.workload.shapes import ConvShape
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-#: What `measure` says of a tile (absent: 0). `cycles` and, of them, stalls by cause; products issued; stored entries
-#: that are walked, and how many of them are padding; words between buffers and array
-FIELDS = ("cycles", *INTERNAL, "products", "entries", "padding", "ifmap_words", "filter_words", "psum_words")
+#: What `measure` says of a tile (absent: 0). `cycles` and, of them, stalls by cause and those of filling and draining;
+#: products issued; stored entries that are walked, and padding among them; words between buffers and array
+FIELDS = ("cycles", *INTERNAL, "drain", "products", "entries", "padding", "ifmap_words", "filter_words", "psum_words")
 MEASURED_DTYPE = np.dtype([*TILE_DTYPE.descr, *((name, np.int64) for name in FIELDS)])
 
 
@@ -61,7 +62,8 @@ class ProductEngine(SparseEngine):
     def times(self, part: Part, tiles: Tiles) -> TileTimes:
         """Tiles follow each other."""
         stalls = {cause: tiles[cause].copy() for cause in INTERNAL if tiles[cause].any()}
-        return TileTimes.steps(tiles["cycles"].copy(), latency=self.tail(part), stalls=stalls)
+        plain = TileTimes.steps(tiles["cycles"].copy(), latency=self.tail(part), stalls=stalls)
+        return replace(plain, busy=plain.busy - tiles["drain"])
 
     def words(self, part: Part, tiles: Tiles) -> WordTables:
         """As measured."""
