@@ -1,8 +1,9 @@
 """Kernels of SCNN: all products of nonzero inputs and nonzero weights of a channel, and the banks that they hit.
 
 Inputs come as 0/1 in (channels, x, y), padding included, weights in (channels, x, y, outputs). PEs own blocks of
-`block_x` x `block_y` inputs. numbers: W H stride_x stride_y block_x block_y pes_x pes_y inputs weights banks outputs,
-the last being output channels of a group. A bank is told by the lowest bits of channel, x and y, as in DNNsim.
+`block_x` x `block_y` inputs. numbers: W H stride_x stride_y block_x block_y pes_x pes_y inputs weights banks outputs
+taps_x taps_y: the last three are output channels of a group, and the most taps of a phase of the stride. A bank is told
+by the lowest bits of channel, x and y, as in DNNsim.
 """
 
 from __future__ import annotations
@@ -34,6 +35,107 @@ def list_weights(weights, c, phase_x, phase_y, steps, first, end, out):  # type:
 
 
 @kernel
+def side_class(q, taps, size):  # type: ignore[no-untyped-def]
+    """Along one axis: the lowest two bits of an input all of whose products are inside; others one by one."""
+    if q < taps - 1:
+        return 4 + q
+    if q >= size:
+        return 4 + taps + min(q - size, taps - 1)
+    return q & 3
+
+
+@kernel
+def list_chunks(acts, c, phase_x, phase_y, numbers, kinds, places, chunks):  # type: ignore[no-untyped-def]
+    """Classes of the nonzero inputs of a channel and a phase, PE by PE, and their chunks (PE, first, end); how many."""
+    wide, high, step_x, step_y, block_x, block_y, pes_x, pes_y, lanes, _, _, _, taps_x, taps_y = numbers
+    _, size_x, size_y = acts.shape
+    classes_y = 4 + 2 * taps_y
+    count = 0
+    made = 0
+    for px in range(pes_x):
+        for py in range(pes_y):
+            begin = count
+            for x in range(px * block_x, min(size_x, (px + 1) * block_x)):
+                if x % step_x != phase_x:
+                    continue
+                kx = side_class(x // step_x, taps_x, wide) * classes_y
+                for y in range(py * block_y, min(size_y, (py + 1) * block_y)):
+                    if acts[c, x, y] and y % step_y == phase_y:
+                        kind = kx + side_class(y // step_y, taps_y, high)
+                        kinds[count] = kind
+                        places[kind, 0], places[kind, 1] = x // step_x, y // step_y
+                        count += 1
+            for first in range(begin, count, lanes):
+                chunks[made, 0], chunks[made, 1], chunks[made, 2] = px * pes_y + py, first, min(count, first + lanes)
+                made += 1
+    return made
+
+
+@kernel
+def worst_bank(table, kinds, first, end):  # type: ignore[no-untyped-def]
+    """Most products in one bank, for counts of eight and more; table: hits of each class, four bits a bank."""
+    longest = np.int64(1)
+    for bank in range(32):
+        found = np.int64(0)
+        for i in range(first, end):
+            word = table[kinds[i], bank // 16]
+            found += np.int64((word >> np.uint64(4 * (bank % 16))) & np.uint64(15))
+        longest = max(longest, found)
+    return longest
+
+
+@kernel
+def set_hits(table, used, listed, places, hits, known, sizes):  # type: ignore[no-untyped-def]
+    """Hits of a set of weights with each class of inputs that is there (`used`). sizes: W H banks taps_x taps_y.
+
+    `hits` keeps the bit of a weight's place (its channel's lowest three bits) and a class, once `known`; if it has
+    one row only, there is no room, and bits are made anew.
+    """
+    wide, high, banks, taps_x, taps_y = sizes
+    keeps = len(hits) > 1
+    for u in range(len(used)):
+        kind = used[u]
+        first, second = np.uint64(0), np.uint64(0)
+        for j in range(len(listed)):
+            k, r, s = listed[j, 0], listed[j, 1], listed[j, 2]
+            at, of = 0, 0
+            if keeps:
+                at, of = ((k & 7) * taps_x + r) * taps_y + s, kind
+            if not (keeps and known[at, of]):
+                known[at, of] = 1
+                hits[at, of, 0] = hits[at, of, 1] = 0
+                x, y = places[kind, 0] - r, places[kind, 1] - s
+                if 0 <= x < wide and 0 <= y < high:
+                    bank = bank_of(k, x, y, banks)
+                    hits[at, of, bank // 16] = np.uint64(1) << np.uint64(4 * (bank % 16))
+            first += hits[at, of, 0]
+            second += hits[at, of, 1]
+        table[kind, 0], table[kind, 1] = first, second
+
+
+@kernel
+def add_steps(table, kinds, chunks, lasts):  # type: ignore[no-untyped-def]
+    """Add to `lasts` the cycles of each chunk of inputs (PE, first, end) with one set of weights."""
+    eights = np.uint64(0x8888888888888888)
+    ones = np.uint64(0x1111111111111111)
+    for i in range(len(chunks)):
+        a, b, flags = np.uint64(0), np.uint64(0), np.uint64(0)
+        for j in range(chunks[i, 1], chunks[i, 2]):
+            flags |= a | b
+            a += table[kinds[j], 0]
+            b += table[kinds[j], 1]
+        longest = np.int64(1)
+        if (flags | a | b) & eights:  # eight or more somewhere, and perhaps a carry
+            longest = worst_bank(table, kinds, chunks[i, 1], chunks[i, 2])
+        else:
+            add = np.uint64(0x6666666666666666)
+            while ((a + add) | (b + add)) & eights:
+                longest += 1
+                add -= ones
+        lasts[i] += longest
+
+
+@kernel
 def cartesian(acts, weights, numbers, out):  # type: ignore[no-untyped-def]
     """Steps without queues before the banks: each lasts as long as its busiest bank, at least 1 cycle.
 
@@ -43,102 +145,46 @@ def cartesian(acts, weights, numbers, out):  # type: ignore[no-untyped-def]
     weights and each class of inputs the hits are counted once, four bits a bank.
     """
     channels, size_x, size_y = acts.shape
-    wide, high, step_x, step_y, block_x, block_y, pes_x, pes_y, lanes_a, lanes_w, banks, span = numbers
-    taps_x, taps_y = -(-weights.shape[1] // step_x), -(-weights.shape[2] // step_y)
-    classes_y = 4 + 2 * taps_y
-    classes = (4 + 2 * taps_x) * classes_y
-    low_table, high_table = np.zeros(classes, np.uint64), np.zeros(classes, np.uint64)
-    stamps = np.zeros(classes, np.int64)
-    places = np.zeros((classes, 2), np.int64)
-    kinds = np.zeros(size_x * size_y, np.int64)
-    starts = np.zeros(pes_x * pes_y + 1, np.int64)
+    wide, high, step_x, step_y, _, _, pes_x, pes_y, _, lanes_w, banks, span, taps_x, taps_y = numbers
+    classes = (4 + 2 * taps_x) * (4 + 2 * taps_y)
+    table, places = np.zeros((classes, 2), np.uint64), np.zeros((classes, 2), np.int64)
+    kinds = np.zeros(size_x * size_y, np.uint32)
+    chunks = np.zeros((size_x * size_y + pes_x * pes_y, 3), np.uint32)
+    lasts = np.zeros(len(chunks), np.int64)
     listed = np.zeros((weights.shape[1] * weights.shape[2] * span, 3), np.int64)
-    eights = np.uint64(0x8888888888888888)
-    ones = np.uint64(0x1111111111111111)
-    stamp = 0
+    small = taps_x * taps_y * classes <= 2**15
+    hits = np.zeros((8 * taps_x * taps_y if small else 1, classes if small else 1, 2), np.uint64)
+    known = np.zeros((hits.shape[0], hits.shape[1]), np.uint8)
+    sizes = (wide, high, banks, taps_x, taps_y)
     outputs = weights.shape[3]
     for c in range(channels):
-        for phase_x in range(step_x):
-            for phase_y in range(step_y):
-                count = 0
-                for px in range(pes_x):
-                    for py in range(pes_y):
-                        starts[px * pes_y + py] = count
-                        for x in range(px * block_x, min(size_x, (px + 1) * block_x)):
-                            if x % step_x != phase_x:
-                                continue
-                            qx = x // step_x
-                            kx = qx & 3
-                            if qx < taps_x - 1:
-                                kx = 4 + qx
-                            elif qx >= wide:
-                                kx = 4 + taps_x + min(qx - wide, taps_x - 1)
-                            for y in range(py * block_y, min(size_y, (py + 1) * block_y)):
-                                if y % step_y == phase_y and acts[c, x, y]:
-                                    qy = y // step_y
-                                    ky = qy & 3
-                                    if qy < taps_y - 1:
-                                        ky = 4 + qy
-                                    elif qy >= high:
-                                        ky = 4 + taps_y + min(qy - high, taps_y - 1)
-                                    kind = kx * classes_y + ky
-                                    kinds[count] = kind
-                                    places[kind, 0], places[kind, 1] = qx, qy
-                                    count += 1
-                starts[pes_x * pes_y] = count
-                for b in range(-(-outputs // span)):
-                    held = list_weights(
-                        weights, c, phase_x, phase_y, (step_x, step_y), b * span, min(outputs, (b + 1) * span), listed
-                    )
-                    for w0 in range(0, held, lanes_w):
-                        used = min(lanes_w, held - w0)
-                        stamp += 1
-                        for pe in range(pes_x * pes_y):
-                            cycles = np.int64(0)
-                            begin, end = starts[pe], starts[pe + 1]
-                            for a0 in range(begin, end, lanes_a):
-                                low, top, flags = np.uint64(0), np.uint64(0), np.uint64(0)
-                                for i in range(a0, min(end, a0 + lanes_a)):
-                                    kind = kinds[i]
-                                    if stamps[kind] != stamp:
-                                        stamps[kind] = stamp
-                                        hits, more = np.uint64(0), np.uint64(0)
-                                        for j in range(w0, w0 + used):
-                                            x, y = places[kind, 0] - listed[j, 1], places[kind, 1] - listed[j, 2]
-                                            if 0 <= x < wide and 0 <= y < high:
-                                                bank = bank_of(listed[j, 0], x, y, banks)
-                                                if bank < 16:
-                                                    hits += np.uint64(1) << np.uint64(4 * bank)
-                                                else:
-                                                    more += np.uint64(1) << np.uint64(4 * bank - 64)
-                                        low_table[kind], high_table[kind] = hits, more
-                                    flags |= low | top
-                                    low += low_table[kind]
-                                    top += high_table[kind]
-                                flags |= low | top
-                                longest = np.int64(1)
-                                if flags & eights:  # eight or more hits somewhere: count bank by bank
-                                    for bank in range(banks):
-                                        found = np.int64(0)
-                                        for i in range(a0, min(end, a0 + lanes_a)):
-                                            word = low_table[kinds[i]] if bank < 16 else high_table[kinds[i]]
-                                            found += np.int64((word >> np.uint64(4 * (bank % 16))) & np.uint64(15))
-                                        longest = max(longest, found)
-                                else:
-                                    add = np.uint64(0x6666666666666666)
-                                    while ((low + add) | (top + add)) & eights:
-                                        longest += 1
-                                        add -= ones
-                                cycles += longest
-                            steps = -(-(end - begin) // lanes_a)
-                            out[b, c, pe, 0] += cycles
-                            out[b, c, pe, 1] += steps
-                            out[b, c, pe, 2] += (end - begin) * used
+        for phase in range(step_x * step_y):
+            phase_x, phase_y = phase // step_y, phase % step_y
+            made = list_chunks(acts, c, phase_x, phase_y, numbers, kinds, places, chunks)
+            if made == 0:
+                continue
+            there = np.zeros(classes, np.uint8)
+            for i in range(chunks[made - 1, 2]):
+                there[kinds[i]] = 1
+            used = np.flatnonzero(there)
+            for b in range(-(-outputs // span)):
+                held = list_weights(
+                    weights, c, phase_x, phase_y, (step_x, step_y), b * span, min(outputs, (b + 1) * span), listed
+                )
+                lasts[:made] = 0
+                for w0 in range(0, held, lanes_w):
+                    set_hits(table, used, listed[w0 : min(held, w0 + lanes_w)], places, hits, known, sizes)
+                    add_steps(table, kinds, chunks[:made], lasts)
+                for i in range(made):
+                    pe = chunks[i, 0]
+                    out[b, c, pe, 0] += lasts[i]
+                    out[b, c, pe, 1] += -(-held // lanes_w)
+                    out[b, c, pe, 2] += held * np.int64(chunks[i, 2] - chunks[i, 1])
 
 
 @cartesian.warms_up_with
 def _cartesian():  # type: ignore[no-untyped-def]
-    numbers = np.array([2, 2, 1, 1, 2, 2, 1, 1, 4, 4, 32, 1], np.int64)
+    numbers = np.array([2, 2, 1, 1, 2, 2, 1, 1, 4, 4, 32, 1, 1, 1], np.int64)
     out = np.zeros((1, 1, 1, 3), np.int64)
     return np.ones((1, 2, 2), np.uint8), np.ones((1, 1, 1, 1), np.uint8), numbers, out
 
@@ -151,7 +197,7 @@ def queued(acts, weights, numbers, depth, drains, out):  # type: ignore[no-untyp
     channel. out as in `cartesian`.
     """
     channels, size_x, size_y = acts.shape
-    wide, high, step_x, step_y, block_x, block_y, pes_x, pes_y, lanes_a, lanes_w, banks, span = numbers
+    wide, high, step_x, step_y, block_x, block_y, pes_x, pes_y, lanes_a, lanes_w, banks, span = numbers[:12]
     outputs = weights.shape[3]
     listed = np.zeros((weights.shape[1] * weights.shape[2] * span, 3), np.int64)
     found = np.zeros((block_x * block_y, 2), np.int64)

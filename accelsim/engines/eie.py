@@ -83,11 +83,13 @@ class QueueEngine(ProductEngine):
 
     def _measured_columns(self, part: Part, tile: Any) -> Columns:
         mask = weight_mask(part, tile)
+        k = mask.shape[2]
+        mask = np.pad(mask, ((0, 0), (0, 0), (0, -k % 8))) if k % 8 else mask
         shape = (len(mask), int(self.spec.pes), mask.shape[2])
         entries, nonzeros = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
-        for group in range(len(mask)):
-            column_entries(mask[group], shape[1], self.run_limit, entries[group], nonzeros[group])
-        return entries, nonzeros
+        for rows, stored, real in zip(mask, entries, nonzeros, strict=True):
+            column_entries(rows, rows.view(np.uint64), self.spec.pes, self.spec.index_bits, stored, real)
+        return entries[..., :k], nonzeros[..., :k]
 
 
 @ENGINES.register("eie")

@@ -8,29 +8,34 @@ from accelsim.base.kernels import kernel
 
 
 @kernel
-def column_entries(mask, pes, limit, entries, nonzeros):  # type: ignore[no-untyped-def]
+def column_entries(mask, words, pes, index_bits, entries, nonzeros):  # type: ignore[no-untyped-def]
     """Stored entries of each column in each PE, rows dealt to the PEs in turn.
 
-    mask: (n, k), 1 where a weight is not 0. A run of more than `limit` zeros before a nonzero is broken by entries
-    that hold a zero and stand for `limit` + 1 rows. entries, nonzeros: (pes, k), int32, zeros on entry.
+    mask: (n, k), 1 where a weight is not 0; words: the same memory, eight of them in each. An entry's index says a run
+    of zeros of less than 2**index_bits; a longer one is broken by entries that hold a zero. entries, nonzeros:
+    (pes, k), int32, zeros on entry.
     """
     n, k = mask.shape
-    last = np.full((pes, k), -1, np.int32)
-    for i in range(n):
-        pe = i % pes
-        place = i // pes
+    last = np.zeros(k, np.int32)
+    for pe in range(pes):  # all rows of a PE, so that its counts stay in the cache
         for j in range(k):
-            if mask[i, j]:
-                run = place - last[pe, j] - 1
-                entries[pe, j] += 1 + run // (limit + 1)
-                nonzeros[pe, j] += 1
-                last[pe, j] = place
+            last[j] = -1
+        stored, real = entries[pe], nonzeros[pe]
+        for place in range((n - pe + pes - 1) // pes):
+            row, eights = mask[place * pes + pe], words[place * pes + pe]
+            for word in range(len(eights)):
+                if eights[word]:
+                    for j in range(8 * word, 8 * word + 8):
+                        if row[j]:
+                            stored[j] += 1 + ((place - last[j] - 1) >> index_bits)
+                            real[j] += 1
+                            last[j] = place
 
 
 @column_entries.warms_up_with
 def _entries():  # type: ignore[no-untyped-def]
-    out = np.zeros((2, 3), np.int32)
-    return np.ones((2, 3), np.uint8), 2, 15, out, out.copy()
+    mask, out = np.ones((2, 8), np.uint8), np.zeros((2, 8), np.int32)
+    return mask, mask.view(np.uint64), 2, 4, out, out.copy()
 
 
 @kernel

@@ -210,7 +210,8 @@ class Scnn(ProductEngine):
         span = min(n, self._span(high, wide))
         out = np.zeros((ceil_div(n, span), len(acts), self.pes, 3), np.int64)
         shape = (wide, high, stride[1], stride[0], block_x, block_y, spec.pe_cols, spec.pe_rows)
-        numbers = np.array([*shape, spec.inputs, spec.weights, spec.banks, span], np.int64)
+        taps = ceil_div(weights.shape[1], stride[1]), ceil_div(weights.shape[2], stride[0])
+        numbers = np.array([*shape, spec.inputs, spec.weights, spec.banks, span, *taps], np.int64)
         if spec.accumulator_queue or spec.inputs * spec.weights > 16:
             queued(acts, weights, numbers, spec.accumulator_queue, spec.barrier == "channel", out)
         else:
