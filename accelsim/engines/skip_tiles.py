@@ -21,6 +21,7 @@ from accelsim.engines.part import Part
 from accelsim.engines.sequences import inputs_of
 from accelsim.engines.serial_grid import check_integers
 from accelsim.engines.tiled import TiledEngine, Tiles, TileTimes, Words, WordTables
+from accelsim.mapping.problem import Loops
 from accelsim.workload.shapes import ConvShape
 
 Values = NDArray[Any]
@@ -176,6 +177,15 @@ def check_skipped(kind: str, skips: tuple[str, ...], dense: str, task: Task) -> 
                 f"{operand.density:.3g}; set engine.dense to allow to compute them",
                 f"layer {task.layer.name}",
             )
+
+
+def whole_sums(part: Part) -> bool:
+    """Whether a core has all channels of its outputs."""
+    share = part.task.share
+    if share is None:
+        return True
+    whole, own = Loops.of(share.whole), part.loops
+    return (whole.channels, whole.window) == (own.channels, own.window)
 
 
 def group_inputs(part: Part, tile: Any, group: int) -> Values:
