@@ -18,6 +18,7 @@ from timing import median_cpu_s, table
 
 ALL_DETAILED = "everything"
 DRAM = ("tpu_v1", "systolic_ws_32", "edge_tpu_like_8")
+NOC = ("simba", "dadiannao_chip")
 PORTS = ("read_ports=1", "write_ports=1")
 ONE_PORT = ("read_write_ports=1", "dma=first")
 
@@ -42,7 +43,7 @@ class Setting:
 
 def settings() -> list[Setting]:
     """All lines; in each group of (component, architecture) the first is the base."""
-    from accelsim.system.archspec import list_archs, load_arch
+    from accelsim.system.archspec import load_arch
 
     found = []
     for arch in DRAM:
@@ -58,12 +59,11 @@ def settings() -> list[Setting]:
             ("one port, DMA first", ONE_PORT),
         ):
             found.append(Setting("buffers", arch, name, ports(arch, keys)))
-    for arch in list_archs():
-        if load_arch(arch).spec.cores is not None:
-            found += [
-                Setting("NoC", arch, fidelity, (f"noc.fidelity={fidelity}", "cores.resident_weights=false"))
-                for fidelity in ("bandwidth", "ideal", "detailed")
-            ]
+    for arch in NOC:
+        found += [
+            Setting("NoC", arch, fidelity, (f"noc.fidelity={fidelity}", "cores.resident_weights=false"))
+            for fidelity in ("bandwidth", "ideal", "detailed")
+        ]
     found.append(Setting(ALL_DETAILED, "tpu_v1", "bandwidth", ("dram.fidelity=bandwidth",)))
     found.append(Setting(ALL_DETAILED, "tpu_v1", "detailed", ("dram.fidelity=detailed", *ports("tpu_v1", PORTS))))
     return found
