@@ -54,7 +54,8 @@ def line(packet: int) -> LatencyLine:
         offered.append(rate)
         latency.append(curve.latency)
     saturation = BookSim(graph, spec, packet, 1.0).measure(latency=False).accepted
-    return LatencyLine(f"{packet} flit{'s' if packet > 1 else ''} a packet", offered, latency, saturation, reference(packet))
+    name = f"{packet} flit{'s' if packet > 1 else ''} a packet"
+    return LatencyLine(name, offered, latency, saturation, reference(packet))
 
 
 def reference(packet: int) -> list[tuple[float, float]]:
