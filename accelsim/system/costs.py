@@ -60,7 +60,8 @@ def _price_list(priced: _Priced) -> tuple[CostModel, ComponentCosts]:
         parts.append(_network(arch, spec.cores, model, bits["psum"]))
     user = load_user_table(priced.table, cycle_seconds=1 / spec.clock_hz) if priced.table is not None else None
     by_command = None if user is not None and _by_byte(user.actions.get("dram", {})) else _dram_commands(spec)
-    parts.append(by_command or dram_rows(model, spec.dram.standard))
+    by_byte = dram_rows(model, spec.dram.standard)  # an unknown standard is refused, whatever is used
+    parts.append(by_command or by_byte)
     costs = ComponentCosts(parts)
     return model, costs if user is None else user.replace_in(costs)
 

@@ -65,7 +65,7 @@ def run(*arguments: object) -> list[object]:
         (["run", "tpu_v1", "lenet5", "--json", "-", "--csv", "-"], ("only one of them can go to stdout",)),
         (["run", "tpu_v1"], ("the following arguments are required: WORKLOAD", "try: accelsim run --help")),
         (["run", "tpu_v1", "lenet5", "--jsn", "x"], ("unrecognized arguments: --jsn x",)),
-        (["rnu", "tpu_v1"], ("unknown command 'rnu'; did you mean run?",)),
+        (["rnu", "tpu_v1"], ("unknown command 'rnu'; did you mean run",)),
         (["list", "chips"], ("invalid choice: 'chips'",)),
         (["show", "resnet05"], ("unknown architecture or workload 'resnet05'", "resnet50")),
         (["show", "resnet50", "--costs"], ("--set, --costs and --yaml are for architectures",)),
