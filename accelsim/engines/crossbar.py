@@ -27,6 +27,7 @@ from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, crossbar_rows
 from accelsim.engines.base import ENGINES
 from accelsim.engines.crossbar_math import Cells
+from accelsim.engines.crossbar_packing import Packed, pack
 from accelsim.engines.crossbar_rule import Mvm
 from accelsim.engines.part import Part
 from accelsim.engines.tiled import TiledEngine, TileTimes, Tiles, WordTables
@@ -68,6 +69,9 @@ class CrossbarSpec(Spec):
     skip: Literal["none", "weights", "inputs", "both"] = pydantic.Field(
         default="none", description="zero rows of an operation unit's columns, zero digits of inputs, or both"
     )
+    pack: Literal["none", "lines", "blocks"] = pydantic.Field(
+        default="none", description="leave out zero rows and columns of the matrix, or rows of each block of columns"
+    )
     read_cycles: int = pydantic.Field(ge=1, description="DAC and array, one step")
     convert_cycles: int = pydantic.Field(default=1, ge=1, description="one conversion")
     pipelined: bool = pydantic.Field(default=True, description="ADCs work beside the array's next read")
@@ -92,6 +96,8 @@ class CrossbarSpec(Spec):
             raise ValueError("encoding: binary needs weight_bits, input_bits and cell_bits of 1")
         if self.encoding == "differential" and self.weight_bits < 2:
             raise ValueError("encoding: differential needs weight_bits >= 2 (a sign and a magnitude)")
+        if self.skip != "none" and self.pack != "none":
+            raise ValueError("skip and pack are two ways of leaving out zero weights: choose one")
         if self.skip != "none" and not (self.active_rows and self.active_cols):
             raise ValueError("skip needs operation units: give active_rows and active_cols")
         try:
@@ -119,7 +125,7 @@ class Crossbar(TiledEngine):
 
     def __init__(self, spec: CrossbarSpec) -> None:
         super().__init__(spec)
-        self.data_dependent = spec.skip != "none"  # type: ignore[misc]
+        self.data_dependent = (spec.skip, spec.pack) != ("none", "none")  # type: ignore[misc]
         if self.columns({"filter": spec.weight_bits}) < 1 or self.units({"filter": spec.weight_bits}) < 1:
             raise ConfigError(
                 f"a weight of {spec.weight_bits} bits takes {self.cells_of(spec.weight_bits)} cells, which must fit "
@@ -177,6 +183,8 @@ class Crossbar(TiledEngine):
         interval = mvm.interval
         if self.spec.skip != "none":  # all but one step of each product may be left out
             interval = self.mvm(1, 1, 1, False, bits).step
+        if self.spec.pack != "none":  # copies beyond those of a dense matrix
+            return Fraction(2**20 * self.units(bits), interval)
         return Fraction(self.units(bits) * self.spec.rows * self.columns(bits), interval)
 
     # --- contract ---
@@ -224,7 +232,7 @@ class Crossbar(TiledEngine):
         units = self.units(self.bits_of(part))
         mvm = self.part_mvm(part, k, n)
         copies = np.where(needed <= units, units // np.maximum(needed, 1), 1) if self.spec.replicate else 1
-        rounds = -(-needed // units)
+        rounds = np.maximum(1, -(-needed // units))
         if part.task.on_chip[2] and int(np.max(rounds)) > 1:
             per = self.arrays_per_unit(self.bits_of(part))
             raise ConfigError(
@@ -239,7 +247,7 @@ class Crossbar(TiledEngine):
     def times(self, part: Part, tiles: Tiles) -> TileTimes:
         """Products follow each other; programming comes before them, and between rounds."""
         n, k = int(tiles["n"].max()), int(tiles["k"].max())
-        needed = self.needed(tiles["n"], tiles["k"], self.bits_of(part)) * tiles["groups"]
+        needed = self._needed(part, tiles)
         stream, turns, between = self._rounds(part, tiles["m"], needed, n, k)
         mvm = self.part_mvm(part, k, n)
         busy, adc = turns * (mvm.interval - mvm.adc_stall), turns * mvm.adc_stall
@@ -254,6 +262,29 @@ class Crossbar(TiledEngine):
         tail = mvm.latency - mvm.interval if self.spec.overlap else 0
         return TileTimes(load, stream, stream, stream + tail, busy, {"adc": adc})
 
+    def _needed(self, part: Part, tiles: Tiles) -> Any:
+        """Units of every tile, all its groups."""
+        if self.spec.pack == "none":
+            return self.needed(tiles["n"], tiles["k"], self.bits_of(part)) * tiles["groups"]
+        return np.array([sum(p.units for p in packed) for packed in self._packed(part, tiles)], np.int64)
+
+    def _packed(self, part: Part, tiles: Tiles) -> list[list[Packed]]:
+        """How the weights of every tile's groups are packed; tiles of the same weights are looked at once."""
+        from accelsim.engines.crossbar_sparse import weights_of
+
+        columns = self.columns(self.bits_of(part))
+        known: dict[Any, list[Packed]] = {}
+        found = []
+        for tile in tiles:
+            key = tuple(int(tile[x]) for x in ("group0", "groups", "output0", "n", "channel0", "k", "tap0"))
+            if key not in known:
+                groups = range(key[0], key[0] + key[1])
+                known[key] = [
+                    pack(weights_of(part, g, tile), self.spec.rows, columns, self.spec.pack) for g in groups
+                ]
+            found.append(known[key])
+        return found
+
     def words(self, part: Part, tiles: Tiles) -> WordTables:
         """Inputs of a product go to all its units at once; the window is read anew for each output position."""
         groups, m, n, k = (tiles[x] for x in ("groups", "m", "n", "k"))
@@ -265,6 +296,10 @@ class Crossbar(TiledEngine):
         bits = self.bits_of(part)
         groups, m, n, k = (tiles[x].astype(object) for x in ("groups", "m", "n", "k"))
         written = int((groups * n * k)[tiles["filter_bytes"] > 0].sum()) if not part.task.on_chip[2] else 0
+        if self.spec.pack != "none":
+            self._count_packed(counts, part, tiles)
+            self._parts(counts, part, tiles, times)
+            return counts
         counts.add("cell", "write", written * self.cells_of(bits["filter"]))
         for g, rows, outs, inner in zip(groups, m, n, k, strict=True):
             self.count(counts, part, int(g), int(rows), int(outs), int(inner))
@@ -289,8 +324,22 @@ class Crossbar(TiledEngine):
         counts.add("adc", "convert", conversions)
         counts.add("shift_add", "op", conversions)
 
+    def _count_packed(self, counts: ActionCounts, part: Part, tiles: Tiles) -> None:
+        bits, spec = self.bits_of(part), self.spec
+        digits = spec.cells(bits["filter"], bits["ifmap"], part.signed("ifmap")).digits
+        cells, per = self.cells_of(bits["filter"]), self.arrays_per_unit(bits)
+        for tile, groups in zip(tiles, self._packed(part, tiles), strict=True):
+            m, program = int(tile["m"]), tile["filter_bytes"] > 0 and not part.task.on_chip[2]
+            for p in groups:
+                conversions = m * digits * p.columns * cells
+                counts.add("cell", "write", p.weights * cells if program else 0)
+                counts.add("crossbar", "read", m * digits * p.units * per)
+                counts.add("dac", "convert", m * digits * p.rows * per)
+                for name, action in (("sample_hold", "sample"), ("adc", "convert"), ("shift_add", "op")):
+                    counts.add(name, action, conversions)
+
     def _parts(self, counts: ActionCounts, part: Part, tiles: Tiles, times: TileTimes) -> None:
-        needed = self.needed(tiles["n"], tiles["k"], self.bits_of(part)) * tiles["groups"]
+        needed = self._needed(part, tiles)
         arrays = np.minimum(needed * self.arrays_per_unit(self.bits_of(part)), self.spec.arrays)
         for item in self.spec.parts:
             used = -(-arrays // item.arrays) if item.arrays else 1
@@ -303,6 +352,12 @@ class Crossbar(TiledEngine):
             model, spec.rows, spec.cols, adc_bits=spec.adc_bits, adc_rate_hz=spec.adc_rate_hz, arrays=spec.arrays,
             adcs_per_array=spec.adcs,
         )
+        if spec.dac_bits > 1:  # as MNSIM's and ISAAC's DACs: twice the power for each bit
+            dac = next(c for c in found if c.name == "dac")
+            one, factor = dac.actions["convert"], 2 ** (spec.dac_bits - 1)
+            row = CostRow(one.energy_pj * factor, f"{factor} x {one.source}")
+            found = [c for c in found if c.name != "dac"]
+            found.append(Component("dac", {"convert": row}, 0.0, dac.area_mm2 * factor, dac.static_source))
         if spec.adc_design:
             named = model.converter(spec.adc_design)
             found = [c for c in found if c.name != "adc"]
@@ -332,8 +387,7 @@ class Crossbar(TiledEngine):
         """Crossbars, copies, and the timing of one product."""
         bits = self.bits_of(part)
         mvm = self.part_mvm(part, int(tiles["k"].max()), int(tiles["n"].max()))
-        needed = self.needed(tiles["n"], tiles["k"], bits) * tiles["groups"]
-        most = int(needed.max())
+        most = max(1, int(self._needed(part, tiles).max()))
         copies = max(1, self.units(bits) // most) if self.spec.replicate else 1
         written = 0 if part.task.on_chip[2] else int((tiles["filter_bytes"] > 0).sum())
         return {

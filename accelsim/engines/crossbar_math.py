@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, log2
 from typing import Any, Literal
 
 import numpy as np
@@ -123,7 +122,7 @@ class Cells:
         """The largest column sum that a conversion may meet (its magnitude)."""
         if self.encoding == "binary":
             return self.rows
-        largest = self.rows * (2**self.dac_bits - 1) * (2**self.cell_bits - 1)
+        largest: int = self.rows * (2**self.dac_bits - 1) * (2**self.cell_bits - 1)
         if self.encoding == "offset" and self.flip:
             largest = (2**self.dac_bits - 1) * (self.rows * (2**self.cell_bits - 1) // 2)
         return largest
@@ -131,7 +130,7 @@ class Cells:
     @property
     def bits_needed(self) -> int:
         """ADC bits with which no sum is changed."""
-        return ceil(log2(self.largest_sum + 1)) + (self.encoding == "differential")
+        return self.largest_sum.bit_length() + (self.encoding == "differential")
 
     @property
     def codes(self) -> tuple[int, int]:
@@ -303,10 +302,10 @@ def wire_loss(g: Array) -> Array:
     """
     rows, cols = g.shape[-2:]
     beyond = np.flip(np.cumsum(np.flip(g, -1), -1), -1)  # current through the segment before each column
-    along = np.cumsum(beyond, -1)
+    along: Array = np.cumsum(beyond, -1)
     i = np.arange(rows)
     distance = (rows - np.maximum(i[:, None], i[None, :])).astype(g.dtype)
-    return along + distance @ g
+    return np.asarray(along + distance @ g)
 
 
 def product(
@@ -366,7 +365,7 @@ def product(
 
 
 def _sum_groups(sums: Array) -> Array:
-    return sums[0] if len(sums) == 1 else sums.sum(0, dtype=np.float64)
+    return np.asarray(sums[0] if len(sums) == 1 else sums.sum(0, dtype=np.float64))
 
 
 def _grouped(digit: Array, groups: int, rows: int) -> Array:

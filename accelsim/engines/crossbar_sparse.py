@@ -67,12 +67,11 @@ def skipped_cycles(engine: Crossbar, part: Part, tiles: Tiles, turns: Any) -> tu
     spec, bits = engine.spec, engine.bits_of(part)
     cells = spec.cells(bits["filter"], bits["ifmap"], part.signed("ifmap"))
     mvm = engine.mvm(1, 1, 1, False, bits)
-    filters = part.filters()
     busy = np.zeros(len(tiles), np.int64)
     for index, tile in enumerate(tiles):
         total = 0
         for group in range(int(tile["group0"]), int(tile["group0"] + tile["groups"])):
-            x, w = _operands(part, filters, group, tile)
+            x, w = _operands(part, group, tile)
             # positive and negative cells lie beside each other, and are zero together only if both are
             columns = max(1, spec.active_cols * cells.slices // cells.cells_per_weight)
             active = spec.active_rows, columns
@@ -83,15 +82,25 @@ def skipped_cycles(engine: Crossbar, part: Part, tiles: Tiles, turns: Any) -> tu
     return busy * spec.read_cycles, busy * (mvm.step - mvm.read)
 
 
-def _operands(part: Part, filters: NDArray[Any], group: int, tile: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+def weights_of(part: Part, group: int, tile: Any) -> NDArray[Any]:
+    """Weights (k, n) of a tile and group."""
+    filters, n = part.filters(), slice(int(tile["output0"]), int(tile["output0"] + tile["n"]))
+    if not isinstance(part.shape, ConvShape):
+        c = slice(int(tile["channel0"]), int(tile["channel0"] + tile["k"]))
+        return np.asarray(filters[group, n, c].T)
+    c = slice(int(tile["channel0"]), int(tile["channel0"] + tile["channels"]))
+    first, taps = int(tile["tap0"]), int(tile["k"]) // int(tile["channels"])
+    found = filters[group, n, c].reshape(n.stop - n.start, c.stop - c.start, -1)[..., first : first + taps]
+    return np.asarray(found.reshape(n.stop - n.start, -1).T)
+
+
+def _operands(part: Part, group: int, tile: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """(inputs (m, k), weights (k, n)) of a tile and group."""
-    shape = part.shape
-    n = slice(int(tile["output0"]), int(tile["output0"] + tile["n"]))
+    shape, w = part.shape, weights_of(part, group, tile)
     if not isinstance(shape, ConvShape):
         c = slice(int(tile["channel0"]), int(tile["channel0"] + tile["k"]))
         m = slice(int(tile["image0"]), int(tile["image0"] + tile["m"]))
-        values = part.ifmap()[group]
-        return values[m, c], filters[group, n, c].T
+        return part.ifmap()[group][m, c], w
     c = slice(int(tile["channel0"]), int(tile["channel0"] + tile["channels"]))
     inner = shape.c // shape.g
     images = slice(int(tile["image0"]), int(tile["image0"] + tile["images"]))
@@ -104,9 +113,6 @@ def _operands(part: Part, filters: NDArray[Any], group: int, tile: Any) -> tuple
     rows = slice(int(tile["row0"]), int(tile["row0"] + tile["rows"]))
     cols = slice(int(tile["col0"]), int(tile["col0"] + tile["cols"]))
     view = view[:, :, rows, cols]
-    taps = int(tile["k"]) // int(tile["channels"])
-    first = int(tile["tap0"])
+    first, taps = int(tile["tap0"]), int(tile["k"]) // int(tile["channels"])
     flat = view.reshape(*view.shape[:4], -1)[..., first : first + taps]
-    weights = filters[group, n, c].reshape(n.stop - n.start, c.stop - c.start, -1)[..., first : first + taps]
-    inputs = flat.transpose(0, 2, 3, 1, 4).reshape(-1, int(tile["k"]))
-    return inputs, weights.reshape(n.stop - n.start, -1).T
+    return flat.transpose(0, 2, 3, 1, 4).reshape(-1, int(tile["k"])), w

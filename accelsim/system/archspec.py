@@ -200,10 +200,11 @@ class Cores(Spec):
         default=False, description="all weights are in the cores before the run; refused if they do not fit"
     )
     shared_buffer: SharedBuffer | None = None
-    schedule: Literal["layers", "pipeline"] = pydantic.Field(
+    schedule: Literal["layers", "pipeline", "placed"] = pydantic.Field(
         default="layers",
         description="layers: all cores work on one layer after another; pipeline: layers run as soon as what they "
-        "need is there, on the cores that `assign` gives them, several inputs in flight",
+        "need is there, on the cores that `assign` gives them, several inputs in flight; placed: every layer has "
+        "crossbars of its own, early ones are replicated, and rows of feature maps travel between layers",
     )
     items: Whole = pydantic.Field(default=1, ge=1, le=4096, description="inputs that follow each other in a pipeline")
     phase_cycles: Whole = pydantic.Field(
@@ -225,6 +226,10 @@ class Cores(Spec):
             raise ValueError(f"terminals must name {self.count} different terminals, got {len(set(self.terminals))}")
         if self.schedule == "layers" and (self.items > 1 or self.assign or self.phase_cycles):
             raise ValueError("items, assign and phase_cycles belong to schedule: pipeline")
+        if self.schedule == "placed" and not self.resident_weights:
+            raise ValueError("schedule: placed needs resident_weights: true")
+        if self.schedule == "placed" and (self.assign or self.partition or self.phase_cycles or self.shared_buffer):
+            raise ValueError("schedule: placed finds its own places: leave out assign, partition and the like")
         for entry in self.assign:
             if max(entry.cores) >= self.count or min(entry.cores) < 0:
                 raise ValueError(f"assign: cores must be 0 to {self.count - 1}, got {entry.cores}")

@@ -53,6 +53,10 @@ def simulate(arch: Architecture, trace: Trace, *, progress: Progress | None = No
     DeadlockError, SimulationBug
         If accelsim itself fails; never a wrong number.
     """
+    if arch.spec.cores is not None and arch.spec.cores.schedule == "placed":
+        from accelsim.system.placed import simulate_placed
+
+        return simulate_placed(arch, trace, build_memory(arch.spec), progress)
     if arch.spec.cores is not None:
         from accelsim.system.manycore import simulate_cores
 
