@@ -29,6 +29,7 @@ from accelsim.system.result import LayerResult, RunResult
 from accelsim.system.simulate import Progress, simulate
 from accelsim.workload.load import FOLDER, SUFFIXES, list_networks, load_network
 from accelsim.workload.network import Network
+from accelsim.workload.selection import select_layers
 from accelsim.workload.trace import Trace, synthetic_trace
 
 __all__ = [
@@ -80,6 +81,7 @@ def open_workload(
     variables: Mapping[str, Any] | None = None,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     skip_unsupported: bool = False,
+    only: Sequence[str] = (),
     **settings: Any,
 ) -> Trace:
     """The trace of a workload: a trace file as it is; for a network one whose operands are described.
@@ -94,6 +96,8 @@ def open_workload(
         Other values for the variables of a YAML file.
     input_shapes, skip_unsupported
         As in `import_onnx`.
+    only : sequence of str
+        Globs over layer names: these layers only; what they read of the others comes from memory.
     **settings
         Of `synthetic_trace`: `seed`, `weight_density`, `activation_density`, ...
 
@@ -102,6 +106,9 @@ def open_workload(
     ConfigError
         Unknown name (with the nearest), a damaged file, or an option that a trace cannot obey.
     """
+    if only:
+        options = {"batch": batch, "variables": variables, "input_shapes": input_shapes, **settings}
+        return select_layers(open_workload(workload, skip_unsupported=skip_unsupported, **options), only)
     chosen = {"batch": batch, "variables": variables, "input_shapes": input_shapes, **settings}
     fixed = [name for name, value in chosen.items() if value is not None and value != {}]
     if isinstance(workload, Trace):

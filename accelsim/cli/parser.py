@@ -181,6 +181,9 @@ def _add_run(commands: Any) -> None:
 
     g = p.add_argument_group("networks without a trace")
     g.add_argument("--batch", type=int, metavar="N", help="first dimension of the inputs")
+    g.add_argument(
+        "--only", action="append", default=[], metavar="GLOB", help='these layers only, for example "fc*" (repeatable)'
+    )
     g.add_argument("--seed", type=int, metavar="N", help="of the operands' generator (default: 0)")
     g.add_argument("--weight-density", type=float, metavar="D", help="nonzero weights over weights (default: 1)")
     g.add_argument("--activation-density", type=float, metavar="D", help="the same of activations (default: 1)")

@@ -82,6 +82,7 @@ def _workload_options(options: argparse.Namespace) -> dict[str, Any]:
         "seed": options.seed,
         "weight_density": options.weight_density,
         "activation_density": options.activation_density,
+        "only": [pattern for text in options.only for pattern in text.split(",")],
     }
 
 

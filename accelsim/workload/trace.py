@@ -315,6 +315,17 @@ class Trace:
             found = self._operands[key] = Operand(self._specs[key], self._where, self._payloads)
         return found
 
+    @property
+    def specs(self) -> list[OperandSpec]:
+        """What the header says of every operand."""
+        return self._header.operands
+
+    def of_header(self, header: TraceHeader, network: Network) -> Trace:
+        """A trace that has a part of this one's operands, from the same file."""
+        part = Trace(header, network)
+        part._payloads = self._payloads
+        return part
+
     def verify(self) -> None:
         """Read everything: every payload has its hash, decodes, and has as many nonzeros as the header says.
 
