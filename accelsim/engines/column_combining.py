@@ -16,7 +16,6 @@ import numpy as np
 import pydantic
 
 from accelsim.base.counts import ActionCounts
-from accelsim.compress.sparsify.column_combining import combine_columns
 from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, register_rows
@@ -24,6 +23,7 @@ from accelsim.engines.base import ENGINES
 from accelsim.engines.part import Part
 from accelsim.engines.skip_tiles import SparseEngine, SparseSpec, SparseTimes, group_filters, places
 from accelsim.engines.tiled import Tiles, TileTimes, Words, WordTables
+from accelsim.workload.column_groups import combine_columns
 
 
 @ENGINES.register("column_combining")

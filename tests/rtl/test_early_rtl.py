@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accelsim.compress.sparsify.column_combining import combine_columns
+from accelsim.workload.column_groups import combine_columns
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Activation, Conv, Input, Linear
 from accelsim.workload.trace import Trace, TraceWriter

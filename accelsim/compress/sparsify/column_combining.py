@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from accelsim.compress.base import STEPS, Step, StepParams
 from accelsim.compress.state import TensorState
+from accelsim.workload.column_groups import combine_columns
 from accelsim.workload.encodings.sparse_lines import matrix_shape
+
+__all__ = ["ColumnCombining", "combine_columns", "conflicts"]
 
 
 @STEPS.register("column_combining")
@@ -37,35 +40,6 @@ class ColumnCombining(Step):
         groups = combine_columns(matrix != 0, self.params.alpha, self.params.gamma)
         state.zero_out(conflicts(np.abs(matrix), groups).reshape(state.shape))
         state.notes.append(f"{matrix.shape[1]} columns combined into {len(groups)}")
-
-
-def combine_columns(nonzero: NDArray[np.bool_], alpha: int, gamma: float) -> list[list[int]]:
-    """Groups of columns.
-
-    Densest columns first; each joins the group that becomes densest, among those of fewer than `alpha` columns that
-    then have at most gamma * rows conflicts (weights that another of the group's columns has in the same row);
-    otherwise it opens a group. Of equal ones the first.
-    """
-    rows, columns = nonzero.shape
-    counts = nonzero.sum(axis=0)
-    most = int(gamma * rows)
-    taken = np.zeros((0, rows), np.bool_)
-    lost = np.zeros(0, np.int64)
-    groups: list[list[int]] = []
-    for column in np.argsort(-counts, kind="stable").tolist():
-        mine = nonzero[:, column]
-        collisions = (taken & mine).sum(axis=1)
-        fits = (lost + collisions <= most) & (np.array([len(g) for g in groups], np.int64) < alpha)
-        if fits.any():
-            filled = taken.sum(axis=1) + counts[column] - collisions
-            best = int(np.argmax(np.where(fits, filled, -1)))
-            groups[best].append(column)
-            lost[best] += collisions[best]
-            taken[best] |= mine
-        else:
-            groups.append([column])
-            taken, lost = np.vstack([taken, mine]), np.append(lost, 0)
-    return groups
 
 
 def conflicts(sizes: NDArray[np.float32], groups: list[list[int]]) -> NDArray[np.bool_]:
