@@ -334,8 +334,8 @@ def _bricks(first: Words, channels: Words, lanes: int) -> tuple[Any, Any, Words]
     return before[which], counts[which], np.stack([low, np.minimum(low + lanes, np.repeat(start + size, counts))], 1)
 
 
-def check_integers(kind: str, task: Task) -> None:
-    """Refuse floating-point operands.
+def check_integers(kind: str, task: Task, coded: bool = False) -> None:
+    """Refuse floating-point operands; with `coded` not those of a codebook, which the hardware holds as it likes.
 
     Raises
     ------
@@ -344,7 +344,7 @@ def check_integers(kind: str, task: Task) -> None:
     """
     for role in ("ifmap", "filter", "state", "recurrent"):
         operand = task.trace.operand(task.layer.name, role)
-        if operand is not None and operand.floating:
+        if operand is not None and operand.floating and not (coded and operand.encoding == "codebook"):
             raise ConfigError(
                 f"{role} holds floating-point numbers, but engine {kind!r} computes with integers; quantize it first",
                 f"layer {task.layer.name}",

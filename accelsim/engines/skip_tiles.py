@@ -100,7 +100,7 @@ class SparseEngine(TiledEngine):
 
     def check_bits(self, task: Task) -> None:
         """Refuse wide and floating-point operands, and sparsity that takes its time here."""
-        check_integers(self.kind, task)
+        check_integers(self.kind, task, coded=True)  # where zeros are is all that counts
         super().check_bits(task)
         check_skipped(self.kind, self.skips, self.spec.dense, task)
 
