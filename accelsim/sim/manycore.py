@@ -25,10 +25,7 @@ from numpy.typing import NDArray
 from accelsim.base.errors import DeadlockError, SimulationBug
 from accelsim.sim.passes import FETCHED, PassTable, fold_passes
 from accelsim.sim.player import PASS_TIMES_DTYPE, CorePlayer, CountingEnvironment, LayerTimes
-from accelsim.sim.port import FOREVER, Memory
-
-_SUBMIT = 2
-_ADVANCE = 3
+from accelsim.sim.port import ADVANCE, FOREVER, SUBMIT, Memory, at_end_of_cycle, complete
 
 OFMAP = len(FETCHED)  # index of results among the operands of a tag; spilled sums come after it
 
@@ -170,21 +167,10 @@ class _Models:
         due = int(self.env.now) + self.bridge
         if due not in self._asked:
             self._asked[due] = []
-            self._at(_SUBMIT, self._submit, self.bridge)
+            at_end_of_cycle(self.env, SUBMIT, self._submit, self.bridge)
         self._asked[due].append((key, self._order, what, event))
         self._order += 1
         return event
-
-    def _at(self, priority: int, action: Callable[[simpy.Event], None], delay: int) -> None:
-        event = self.env.event()
-        event._ok, event._value = True, None
-        assert event.callbacks is not None
-        event.callbacks.append(action)
-        self.env.schedule(event, priority, delay)  # type: ignore[arg-type]
-
-    def _complete(self, event: simpy.Event, cycle: int) -> None:
-        event._ok, event._value = True, cycle
-        self.env.schedule(event, delay=cycle - int(self.env.now))
 
     def _submit(self, _: simpy.Event) -> None:
         now = int(self.env.now)
@@ -201,12 +187,12 @@ class _Models:
                 else:
                     self.models[0].submit(now, request, address, n_bytes, is_write)
                 if self._known is not None:
-                    self._complete(event, self._known())
+                    complete(self.env, event, self._known())
                     continue
             self._waiting[kind][request] = event
         if not self._pumping and any(self._waiting):
             self._pumping = True
-            self._at(_ADVANCE, self._advance, 0)
+            at_end_of_cycle(self.env, ADVANCE, self._advance)
 
     def _advance(self, _: simpy.Event) -> None:
         now, peek = int(self.env.now), self.env.peek()
@@ -220,7 +206,7 @@ class _Models:
             done = model.advance(own)
             while done is not None:
                 cycle, request = done
-                self._complete(waiting.pop(request), cycle)
+                complete(self.env, waiting.pop(request), cycle)
                 # what this completion causes may reach the model `bridge` later
                 own = min(own, cycle + self.bridge)
                 done = model.advance(own)
@@ -229,7 +215,8 @@ class _Models:
             raise SimulationBug(f"{sum(map(len, self._waiting))} transfers or messages will never be complete")
         self._pumping = any(self._waiting)
         if self._pumping:
-            self._at(_ADVANCE, self._advance, max(0, int(min(limit, self.env.peek())) - now))
+            delay = max(0, int(min(limit, self.env.peek())) - now)
+            at_end_of_cycle(self.env, ADVANCE, self._advance, delay)
 
 
 Tile = tuple[int, int, int]

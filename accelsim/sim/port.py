@@ -42,8 +42,25 @@ class Port(Protocol):
 
 # SimPy runs events of one instant by priority: everyone who acts (1), then what they asked for is
 # handed to the memory (2), then the memory's clock is moved on (3).
-_SUBMIT = 2
-_ADVANCE = 3
+SUBMIT = 2
+ADVANCE = 3
+
+
+def at_end_of_cycle(
+    env: simpy.Environment, priority: int, action: Callable[[simpy.Event], None], delay: int = 0
+) -> None:
+    """Call `action` in `delay` cycles, after everything of that cycle that comes before `priority`."""
+    event = env.event()
+    event._ok, event._value = True, None
+    assert event.callbacks is not None
+    event.callbacks.append(action)
+    env.schedule(event, priority, delay)  # type: ignore[arg-type]
+
+
+def complete(env: simpy.Environment, event: simpy.Event, cycle: int) -> None:
+    """Let `event` happen at `cycle`, with that cycle as its value."""
+    event._ok, event._value = True, cycle
+    env.schedule(event, delay=cycle - int(env.now))
 
 
 class MemoryPort:
@@ -82,21 +99,10 @@ class MemoryPort:
         """
         event = self.env.event()
         if not self._asked:
-            self._at_end_of_cycle(_SUBMIT, self._submit)
+            at_end_of_cycle(self.env, SUBMIT, self._submit)
         self._asked.append((is_write, port, self._next_id, address, n_bytes, runs, event))
         self._next_id += 1
         return event
-
-    def _at_end_of_cycle(self, priority: int, action: Callable[[simpy.Event], None], delay: int = 0) -> None:
-        event = self.env.event()
-        event._ok, event._value = True, None
-        assert event.callbacks is not None
-        event.callbacks.append(action)
-        self.env.schedule(event, priority, delay)  # type: ignore[arg-type]
-
-    def _complete(self, event: simpy.Event, cycle: int) -> None:
-        event._ok, event._value = True, cycle
-        self.env.schedule(event, delay=cycle - int(self.env.now))
 
     def _submit(self, _: simpy.Event) -> None:
         now = int(self.env.now)
@@ -107,12 +113,12 @@ class MemoryPort:
             else:
                 self.memory.submit(now, request, address, n_bytes, is_write, port)
             if self._known is not None:
-                self._complete(event, self._known())
+                complete(self.env, event, self._known())
             else:
                 self._waiting[request] = event
         if self._waiting and not self._pumping:
             self._pumping = True
-            self._at_end_of_cycle(_ADVANCE, self._advance)
+            at_end_of_cycle(self.env, ADVANCE, self._advance)
 
     def _advance(self, _: simpy.Event) -> None:
         """Move the memory's clock to its next completion, but not past anyone's next event."""
@@ -120,7 +126,7 @@ class MemoryPort:
         done = self.memory.advance(FOREVER if limit == float("inf") else int(limit))
         while done is not None:
             cycle, request = done
-            self._complete(self._waiting.pop(request), cycle)
+            complete(self.env, self._waiting.pop(request), cycle)
             if cycle > now:
                 limit = cycle
                 break
@@ -130,4 +136,4 @@ class MemoryPort:
             raise SimulationBug(f"memory: {len(self._waiting)} transfers will never be complete")
         self._pumping = bool(self._waiting)
         if self._pumping:
-            self._at_end_of_cycle(_ADVANCE, self._advance, int(limit) - now)
+            at_end_of_cycle(self.env, ADVANCE, self._advance, int(limit) - now)
