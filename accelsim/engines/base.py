@@ -86,6 +86,8 @@ class Task:
         Mappings whose estimated cycles are within 1/tolerance of the best count as equal.
     share : Share or None
         The layer is a part of a larger one, whose operands the trace holds.
+    factors : str
+        Decomposed weights: "multiply" them out, or "contract" them one after another (see `engines.factors`).
     """
 
     layer: Layer
@@ -104,6 +106,7 @@ class Task:
     layout: str = "nhwc"
     tolerance: int = 256
     share: Share | None = None
+    factors: str = "multiply"
 
     def problem(self, shape: ConvShape | GemmShape, unit: tuple[int, int, int]) -> Problem:
         """The tiling problem of `shape` on this machine."""

@@ -13,6 +13,7 @@ A layer that is no train is refused, or, with `dense: allow`, runs as a matrix p
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from math import prod
 from typing import Any, ClassVar, Literal
@@ -30,21 +31,15 @@ from accelsim.energy.rows import mac_rows, register_rows
 from accelsim.engines.base import ENGINES, Task
 from accelsim.engines.part import Part
 from accelsim.engines.tiled import TiledEngine, TileTimes, Tiles, WordTables
-from accelsim.engines.train_stages import Machine, StageTimes, Train, contract
+from accelsim.engines.train_stages import Machine, StageTimes, Train, contract, train_of
 from accelsim.mapping.problem import Mapping
 from accelsim.mapping.tiles import walk
 from accelsim.sim.passes import PassArray, PassTable
-from accelsim.workload.decomposed import Decomposed, decomposed
+from accelsim.workload.decomposed import decomposed
 from accelsim.workload.shapes import RecurrentShape
 from accelsim.workload.trace import Operand, Trace
 
 TRAINS = ("tt", "ring")
-
-
-@lru_cache(maxsize=64)
-def cores_of(operand: Operand) -> Decomposed:
-    """The cores of an operand, decoded once."""
-    return decomposed(operand)
 
 
 def is_train(operand: Operand | None) -> bool:
@@ -52,17 +47,10 @@ def is_train(operand: Operand | None) -> bool:
     return operand is not None and operand.encoding in TRAINS
 
 
-def train_of(operand: Operand) -> Train:
-    """Modes and ranks of an operand that is a train.
-
-    Raises
-    ------
-    ConfigError
-        If the cores do not belong together, or do not give the operand.
-    """
-    cores, rows = cores_of(operand), operand.shape[0]
-    shapes = [tuple(core.shape) for core in cores.cores.values()]
-    return Train.of_cores(shapes, rows, operand.elements // rows)
+@lru_cache(maxsize=64)
+def _train_of(operand: Operand) -> Train:
+    """Decoded once."""
+    return train_of(decomposed(operand))
 
 
 def not_trains(trace: Trace) -> list[str]:
@@ -142,7 +130,7 @@ class Tie(TiledEngine):
         if part.loops.groups > 1 or part.task.share is not None:
             what = "groups or directions" if part.loops.groups > 1 else "parts of a layer"
             raise ConfigError(f"a tensor train must be of one whole matrix, but the layer has {what}", part.where)
-        train = train_of(operand)
+        train = _train_of(operand)
         matrix = part.loops.outputs, part.loops.channels * part.loops.window
         if matrix != (prod(train.rows), prod(train.columns)):
             what = f"its train is {prod(train.rows)} x {prod(train.columns)}, but its product needs"
@@ -222,7 +210,8 @@ class Tie(TiledEngine):
                         f"{role}: " + self._refusal(Part(task, work.input_gemm, (("filter", role),))),
                         f"layer {task.layer.name}",
                     )
-        return super().lower(task)
+        operand = task.trace.operand(task.layer.name, "filter") if task.layer.weights else None
+        return super().lower(replace(task, factors="multiply") if is_train(operand) else task)
 
     def unit(self, part: Part) -> tuple[int, int, int]:
         """One sample on each PE, one output on each of its MACs."""

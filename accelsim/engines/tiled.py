@@ -124,7 +124,9 @@ class TiledEngine(Engine):
         return {"spatial_utilization": min(1.0, macs / (busy * peak)) if busy else 0.0}
 
     def effectual(self, part: Part) -> int:
-        """MACs of the part without a zero operand; see `engines.density`."""
+        """MACs of the part without a zero operand; see `engines.density`. All, if no trace holds its operands."""
+        if not part.roles:
+            return part.shape.macs
         if part.task.share is None and not isinstance(part.task.layer.work, RecurrentShape):
             return effectual_macs(part.task.layer, part.task.trace)
         operands = part.operand("ifmap"), part.operand("filter")
@@ -137,6 +139,12 @@ class TiledEngine(Engine):
     def lower(self, task: Task) -> PassTable:
         """See `Engine.lower`."""
         self.check_bits(task)
+        if task.factors == "contract":
+            from accelsim.engines.factors import lower_factors
+
+            table = lower_factors(self, task)
+            if table is not None:
+                return table
         work = task.layer.work
         if isinstance(work, RecurrentShape):
             from accelsim.engines.recurrent import lower_recurrent

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from accelsim.base.errors import ConfigError
 from accelsim.base.kernels import kernel
 from accelsim.base.units import ceil_div
+from accelsim.workload.decomposed import Decomposed
 
 Ints = NDArray[np.int64]
 
@@ -129,6 +130,17 @@ class Train:
     def macs(self) -> int:
         """Multiply-accumulates of one product with a vector."""
         return sum(stage.rows * stage.inner * stage.columns for stage in self.stages)
+
+
+def train_of(weights: Decomposed) -> Train:
+    """Modes and ranks of an operand that is a train or a ring.
+
+    Raises
+    ------
+    ConfigError
+        If the cores do not belong together, or do not give the operand.
+    """
+    return Train.of_cores([core.shape for core in weights.cores.values()], weights.shape[0], prod(weights.shape[1:]))
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,9 @@ class MappingSpec(Spec):
         default="traffic", description="what a searched mapping is chosen by first; the other breaks ties"
     )
     prefetch: bool = pydantic.Field(default=False, description="fetch the next layer's filters early if they fit")
+    factors: Literal["multiply", "contract"] = pydantic.Field(
+        default="multiply", description="decomposed weights: multiplied out before, or a product for each factor"
+    )
     pinned: list[Pin] = pydantic.Field(default=[], description="first match wins; other layers are searched")
 
 
@@ -291,6 +294,8 @@ class ArchSpec(Spec):
             raise ValueError("buffers: keep_activations needs a buffer that holds both ifmap and ofmap")
         if (self.cores is None) != (self.noc is None):
             raise ValueError("cores and noc belong together: give both or none")
+        if self.cores is not None and self.mapping.factors == "contract":
+            raise ValueError("mapping.factors: contract is for one core; with cores, use multiply")
         if self.precision.psum < max(self.precision.ifmap, self.precision.filter):
             raise ValueError("precision: psum must have at least the bits of its operands")
         for buffer, room in zip(self.buffers, self.rooms(), strict=True):
