@@ -166,10 +166,10 @@ class Cells:
     def error_variance(self) -> float:
         """Variance of one row group's output from rounding alone: digits and slices independent, sums spread evenly.
 
-        Zero where the bits suffice. A sum of integers on steps of `step` units is off by up to half a step; its
-        variance is (step**2 - 1) / 12.
+        Zero where the bits suffice; else the mean square of what rounding to the codes changes, over all sums.
         """
-        one = max(0.0, (self.step**2 - 1) / 12)
+        sums = np.arange(self.largest_sum + 1)
+        one = float(np.mean((np.rint(sums / self.step) * self.step - sums) ** 2))
         inputs = sum(4.0 ** (shift) for shift in digit_shifts(self))
         slices = sum(4.0 ** (self.cell_bits * s) for s in range(self.slices))
         return one * inputs * slices * (4 if self.encoding == "binary" else 1)
