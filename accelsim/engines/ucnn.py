@@ -1,0 +1,209 @@
+"""UCNN: weights that repeat are factored out of dot products (Hegde et al., ISCA 2018).
+
+The inputs that meet equal weights of a filter are added first, then multiplied once. Tables say in which order inputs
+are read: `filters_per_table` filters share one, sorted by the first filter's weights, then by the second's among
+equals of the first, and so on; positions where all of them are 0 are left out. A lane reads one entry a cycle. At the
+last entry of a group of a filter its sum is multiplied, unless the weight is 0; a lane has one multiplier, so groups of
+several filters that end together take a cycle more for each but the first.
+
+A PE does `positions` output positions of one table side by side; filters_per_table x positions are its dense
+equivalent, `lanes`. Tables are dealt to the PEs in turn; a tile lasts as long as its slowest PE.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pydantic
+from numpy.typing import NDArray
+
+from accelsim.base.counts import ActionCounts
+from accelsim.energy.costs import Component
+from accelsim.energy.model import CostModel
+from accelsim.energy.rows import component, mac_rows, register_rows
+from accelsim.engines.base import ENGINES, Task
+from accelsim.engines.part import Part
+from accelsim.engines.skip_tiles import SparseSpec, check_skipped, group_filters
+from accelsim.engines.sparse_products import ProductEngine, weight_key
+from accelsim.engines.stepped import check_operands
+from accelsim.engines.tiled import Tiles, TileTimes
+
+#: Most different weights -> filters that share a table: ISCA 2018, Section IV (3, 17 and 256 weights).
+SHARES = ((3, 4), (17, 2))
+
+
+@ENGINES.register("ucnn")
+class Ucnn(ProductEngine):
+    """PEs with indirection tables."""
+
+    kind: ClassVar[str] = "ucnn"
+    skips: ClassVar[tuple[str, ...]] = ("filter",)
+
+    class Spec(SparseSpec):
+        """Parameters of the PEs."""
+
+        pes: int = pydantic.Field(default=32, ge=1, le=4096, description="PEs; tables are dealt to them in turn")
+        lanes: int = pydantic.Field(default=8, ge=1, le=256, description="dense equivalent of a PE: MACs a cycle")
+        filters_per_table: int = pydantic.Field(
+            default=0, ge=0, le=16, description="filters that share a table; 0: 4, 2 or 1 by the number of weights"
+        )
+
+        @pydantic.model_validator(mode="after")
+        def _shares(self) -> Any:
+            if self.filters_per_table and self.lanes % self.filters_per_table:
+                what = f"lanes must be a multiple of filters_per_table ({self.filters_per_table}), got {self.lanes}"
+                raise ValueError(what)
+            return self
+
+    def check_bits(self, task: Task) -> None:
+        """Refuse wide operands and zeros that take their time; weights may be codes."""
+        even = "quantize it with `uniform`"
+        remedies = {"filter": f"{even}, `ternary` or `kmeans`", "ifmap": even}
+        check_operands(self.kind, self.supported_bits(), ("filter",), remedies, task)
+        check_skipped(self.kind, self.skips, self.spec.dense, task)
+
+    def share(self, part: Part) -> int:
+        """Filters that share a table."""
+        given = int(self.spec.filters_per_table)
+        if given:
+            return given
+        distinct = self.remember(part, "distinct", lambda: len(np.unique(part.filters())))
+        found = next((share for most, share in SHARES if distinct <= most), 1)
+        while self.spec.lanes % found:
+            found //= 2
+        return found
+
+    def positions(self, part: Part) -> int:
+        """Output positions of a PE at a time."""
+        return int(self.spec.lanes) // self.share(part)
+
+    def peak_macs_per_cycle(self, bits: dict[str, int]) -> int:
+        """Dense equivalent."""
+        return int(self.spec.pes * self.spec.lanes)
+
+    def costs(self, model: CostModel, bits: dict[str, int]) -> list[Component]:
+        """Additions of inputs, products of their sums, entries of tables."""
+        spec = self.spec
+        width = spec.operand_bits
+        count = spec.pes * spec.lanes
+        adder = model.op_area_mm2("add", width + 4)
+        return [
+            component("group_adder", {"add": model.add_pj(width + 4)}, area=adder,
+                      leakage=model.logic_leak_mw(float(adder)), count=count),
+            mac_rows(model, [(width, width)], acc_bits=bits["psum"], count=count),
+            register_rows(model, "group_sum", width + 4, count=count),
+            register_rows(model, "accumulator", bits["psum"], count=count),
+        ]  # fmt: skip
+
+    # --- tiles ---
+
+    def unit(self, part: Part) -> tuple[int, int, int]:
+        """The positions of a PE, a table's filters, one input."""
+        return self.positions(part), self.share(part), 1
+
+    def interval(self, part: Part, m: Any, n: Any, k: Any) -> Any:
+        """With the density of the weights that a table's filters have together."""
+        share = self.share(part)
+        live = max(1, round((1 - (1 - part.density("filter")) ** share) * 1024))
+        tables = -(-n // share)
+        return -(-m // self.positions(part)) * -(-tables // self.spec.pes) * np.maximum(1, k * live // 1024)
+
+    def tables(self, part: Part, tile: Any) -> NDArray[np.int64]:
+        """For each table of the tile entries, bubbles, products and additions of sums: int64 (groups, tables, 4)."""
+        found: NDArray[np.int64] = self.remember(part, weight_key(tile), lambda: self._tables(part, tile))
+        return found
+
+    def _tables(self, part: Part, tile: Any) -> NDArray[np.int64]:
+        share = self.share(part)
+        out = []
+        for group in range(int(tile["groups"])):
+            weights = group_filters(part, tile, group)
+            flat = weights.reshape(len(weights), -1)
+            out.append([factored(flat[at : at + share]) for at in range(0, len(flat), share)])
+        return np.array(out, np.int64)
+
+    def compress(self, part: Part, tiles: Tiles) -> tuple[str, ...]:
+        """Entries: a pointer into the tile's inputs and a flag for each filter; and the weight of each group.
+
+        (The paper stores a layer's weights once and marks groups that a filter lacks by entries of their own.)
+        """
+        share = self.share(part)
+        for row in np.flatnonzero(tiles["filter_bytes"]):
+            tables = self.tables(part, tiles[row])
+            entry = max(1, int(tiles[row]["k"] - 1).bit_length()) + share
+            bits = int(tables[..., 0].sum()) * entry + int(tables[..., 2].sum()) * part.task.bits["filter"]
+            tiles["filter_bytes"][row] = max(1, -(-bits // 8))
+        return ("filter",)
+
+    def stored_bits(self, part: Part) -> dict[str, int]:
+        """A pointer and flags for each entry, over the filters that share it."""
+        share = self.share(part)
+        pointer = max(1, int(part.loops.channels * part.loops.window - 1).bit_length()) + share
+        live = 1 - (1 - part.density("filter")) ** share
+        return {**part.task.bits, "filter": max(1, -(-round(live * 1000) * pointer // (1000 * share)))}
+
+    def measure(self, part: Part, tile: Any) -> dict[str, int]:
+        """Entries and bubbles of each PE's tables, for all sets of positions."""
+        tables, pes, m = self.tables(part, tile), int(self.spec.pes), int(tile["m"])
+        sets = -(-m // self.positions(part))
+        entries, bubbles, products, sums = (tables[..., at] for at in range(4))
+        cycles = lost = held = 0
+        for group in range(len(tables)):
+            cost = np.maximum(1, entries[group] + bubbles[group])
+            load = np.bincount(np.arange(len(cost)) % pes, weights=cost, minlength=pes).astype(np.int64)
+            slowest = int(load.argmax())
+            cycles += int(load[slowest])
+            held += int(bubbles[group][slowest::pes].sum())
+            lost += int(load.max()) - -(-int(load.sum()) // pes)
+        return {
+            "cycles": cycles * sets, "bank_conflict": held * sets, "imbalance": min(lost, cycles - held) * sets,
+            "products": int(products.sum()) * m, "entries": int(entries.sum()) * m, "padding": int(sums.sum()) * m,
+            "ifmap_words": int(entries.sum()) * m, "filter_words": int(entries.sum()) * sets,
+            "psum_words": int(tile["groups"] * tile["n"]) * m,
+        }  # fmt: skip
+
+    def tail(self, part: Part) -> int:
+        """The product of the last group."""
+        return 1
+
+    def actions(self, part: Part, tiles: Tiles, times: TileTimes) -> ActionCounts:
+        """An addition for each entry and for each sum handed to an outer group, a product for each group."""
+        width, products = self.spec.operand_bits, int(tiles["products"].sum())
+        adds = int(tiles["entries"].sum()) + int(tiles["padding"].sum())
+        counts = ActionCounts()
+        counts.add("group_adder", "add", adds)
+        counts.add("group_sum", "write", adds)
+        counts.add("mac", f"mac_{width}x{width}", products)
+        counts.add("accumulator", "write", products)
+        return counts
+
+    def info(self, part: Part, tiles: Tiles, times: TileTimes) -> dict[str, Any]:
+        """Products that are left, and how tables are shared."""
+        macs = int((tiles["m"] * tiles["n"] * tiles["k"] * tiles["groups"]).sum())
+        busy = int(times.busy.sum())
+        share = macs / (busy * self.peak_macs_per_cycle({})) if busy else 0.0
+        return {
+            "filters_per_table": self.share(part), "entries": int(tiles["entries"].sum()),
+            "products": int(tiles["products"].sum()), "spatial_utilization": min(1.0, share),
+        }  # fmt: skip
+
+
+def factored(weights: NDArray[Any]) -> tuple[int, int, int, int]:
+    """(entries, bubbles, products, additions of inner sums to outer ones) of filters that share a table.
+
+    Parameters
+    ----------
+    weights : ndarray (filters, k)
+    """
+    used = weights[:, (weights != 0).any(axis=0)]
+    if not used.shape[1]:
+        return 0, 0, 0, 0
+    order = np.lexsort(tuple(used[::-1]))  # the first filter decides first
+    rows = used[:, order]
+    differs = np.ones(rows.shape, bool)
+    differs[:, :-1] = np.logical_or.accumulate(rows[:, 1:] != rows[:, :-1], axis=0)
+    ends = differs & (rows != 0)
+    together = ends.sum(0)
+    inner = int(differs[1:].sum())  # each group of an inner filter hands its sum to the filter outside of it
+    return rows.shape[1], int(np.maximum(0, together - 1).sum()), int(ends.sum()), inner
