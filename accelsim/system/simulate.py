@@ -186,6 +186,7 @@ class _Plan:
             fused_ops=step.fused_ops,
             vector_lanes=spec.vector.lanes,
             layout=spec.dram.layout,
+            factors=spec.mapping.factors,
         )
 
     def _room(self, room: Room, index: int) -> Room:
