@@ -24,9 +24,16 @@ slope, value, axis."""
 Hook = Callable[[Layer, str, Array], Array]
 """(layer, role ifmap or state, values) -> the values that the layer gets to see instead."""
 
+Multiply = Callable[[Layer, Array, Array], Array]
+"""(layer, inputs (m, k), weights (k, n)) -> (m, n): how a convolution's or linear layer's product is computed."""
+
 
 def forward(
-    network: Network, weights: Weights, inputs: Mapping[str, Array], hook: Hook | None = None
+    network: Network,
+    weights: Weights,
+    inputs: Mapping[str, Array],
+    hook: Hook | None = None,
+    multiply: Multiply | None = None,
 ) -> dict[str, Array]:
     """The network's outputs, by the name of the layer that makes them, in the network's order.
 
@@ -40,6 +47,9 @@ def forward(
         a multiple of the network's batch.
     hook : callable, optional
         Sees and may change what enters compute layers: a fake quantizer.
+    multiply : callable, optional
+        Computes the products of convolutions and linear layers in numpy's place: a crossbar. Depthwise layers come
+        as products, too.
 
     Raises
     ------
@@ -60,13 +70,13 @@ def forward(
         raise ConfigError(f"inputs must have the same number of samples, got {sorted(counts)}", network.name)
     samples = counts.pop()
     if samples == network.batch or _keeps_samples_apart(network):
-        return _run(network, weights, arrays, samples, hook)
+        return _run(network, weights, arrays, samples, hook, multiply)
     if samples % network.batch:
         raise ConfigError(f"the number of samples must be a multiple of {network.batch}, got {samples}", network.name)
     parts = []
     for at in range(0, samples, network.batch):
         part = {name: a[at : at + network.batch] for name, a in arrays.items()}
-        parts.append(_run(network, weights, part, network.batch, hook))
+        parts.append(_run(network, weights, part, network.batch, hook, multiply))
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
@@ -90,7 +100,12 @@ def _keeps_samples_apart(network: Network) -> bool:
 
 
 def _run(
-    network: Network, weights: Weights, inputs: Mapping[str, Array], samples: int, hook: Hook | None
+    network: Network,
+    weights: Weights,
+    inputs: Mapping[str, Array],
+    samples: int,
+    hook: Hook | None,
+    multiply: Multiply | None,
 ) -> dict[str, Array]:
     values: dict[str, Array] = {}
     found: dict[str, Array] = {}
@@ -101,7 +116,7 @@ def _run(
             ins = [values[name] for name in layer.inputs]
             if hook is not None and layer.is_compute:
                 ins[0] = hook(layer, "ifmap", ins[0])
-            values[layer.name] = _layer(network, layer, weights.get(layer.name, {}), ins, samples, hook)
+            values[layer.name] = _layer(network, layer, weights.get(layer.name, {}), ins, samples, hook, multiply)
         if not network.consumers[layer.name]:
             found[layer.name] = values[layer.name]
         for name in list(values):
@@ -111,14 +126,25 @@ def _run(
 
 
 def _layer(
-    network: Network, layer: Layer, w: Mapping[str, Array], ins: list[Array], samples: int, hook: Hook | None
+    network: Network,
+    layer: Layer,
+    w: Mapping[str, Array],
+    ins: list[Array],
+    samples: int,
+    hook: Hook | None,
+    multiply: Multiply | None,
 ) -> Array:
     where = f"{network.name}: {layer.name}"
     rule = _RULES.get(layer.kind)
     if rule is None:
         raise ConfigError(f"a layer of kind {layer.kind} cannot be computed here", where)
     try:
-        out = rule(layer, w, ins) if layer.kind != "recurrent" else _recurrent(layer, w, ins, hook)
+        if layer.kind == "recurrent":
+            out = _recurrent(layer, w, ins, hook)
+        elif multiply is not None and layer.kind in _MULTIPLIED:
+            out = _MULTIPLIED[layer.kind](layer, w, ins, multiply)
+        else:
+            out = rule(layer, w, ins)
     except KeyError as error:
         raise ConfigError(f"cannot be computed: there is no {error.args[0]!r} among its weights", where) from None
     except NotImplementedError as error:
@@ -136,13 +162,13 @@ def _windows(x: Array, kernel: Any, stride: Any, dilation: Any, pad: Any, fill: 
     return np.asarray(view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]])
 
 
-def _conv(layer: Layer, w: Mapping[str, Array], ins: list[Array]) -> Array:
+def _conv(layer: Layer, w: Mapping[str, Array], ins: list[Array], multiply: Multiply | None = None) -> Array:
     shape: Any = layer.work
     windows = _windows(ins[0], (shape.r, shape.s), shape.stride, shape.dilation, shape.pad, 0.0)
     n, _, p, q = windows.shape[:4]
     inner = shape.c // shape.g
     filters = w["filter"].reshape(shape.g, shape.m // shape.g, inner, shape.r, shape.s)
-    if inner == 1 and shape.m == shape.g:  # depthwise: one product for each place of the filter
+    if inner == 1 and shape.m == shape.g and multiply is None:  # depthwise: one product for each place of the filter
         out = np.zeros((n, shape.m, p, q), np.float32)
         for i in range(shape.r):
             for j in range(shape.s):
@@ -150,7 +176,11 @@ def _conv(layer: Layer, w: Mapping[str, Array], ins: list[Array]) -> Array:
     else:
         parts = windows.reshape(n, shape.g, inner, p, q, shape.r, shape.s) if shape.g > 1 else windows[:, None]
         columns = parts.transpose(1, 0, 3, 4, 2, 5, 6).reshape(shape.g, n * p * q, -1)
-        product = columns @ filters.reshape(shape.g, shape.m // shape.g, -1).transpose(0, 2, 1)
+        matrices = filters.reshape(shape.g, shape.m // shape.g, -1).transpose(0, 2, 1)
+        if multiply is None:
+            product = columns @ matrices
+        else:
+            product = np.stack([multiply(layer, a, b) for a, b in zip(columns, matrices, strict=True)])
         out = product.reshape(shape.g, n, p, q, -1).transpose(1, 0, 4, 2, 3).reshape(n, shape.m, p, q)
     return _biased(out, w, (1, -1, 1, 1))
 
@@ -159,8 +189,10 @@ def _biased(out: Array, w: Mapping[str, Array], spread: tuple[int, ...]) -> Arra
     return out + w["bias"].astype(np.float32).reshape(spread) if "bias" in w else out
 
 
-def _linear(layer: Layer, w: Mapping[str, Array], ins: list[Array]) -> Array:
-    return _biased(ins[0] @ w["filter"].T, w, (-1,))
+def _linear(layer: Layer, w: Mapping[str, Array], ins: list[Array], multiply: Multiply | None = None) -> Array:
+    x, filters = ins[0], w["filter"].T
+    out = x @ filters if multiply is None else multiply(layer, x.reshape(-1, x.shape[-1]), filters)
+    return _biased(out.reshape(*x.shape[:-1], -1), w, (-1,))
 
 
 def _matmul(layer: Layer, w: Mapping[str, Array], ins: list[Array]) -> Array:
@@ -306,6 +338,10 @@ def _padded(layer: Layer, w: Mapping[str, Array], ins: list[Array]) -> Array:
         raise NotImplementedError("padding that is not of zeros")
     return np.asarray(np.pad(ins[0], list(zip(op.before, op.after, strict=True))))
 
+
+_MULTIPLIED: dict[str, Callable[[Layer, Mapping[str, Array], list[Array], Multiply], Array]] = {
+    "conv": _conv, "linear": _linear,
+}  # fmt: skip
 
 Rule = Callable[[Layer, Mapping[str, Array], list[Array]], Array]
 _RULES: dict[str, Rule] = {

@@ -79,7 +79,9 @@ def test_skipping_never_takes_longer_and_both_is_best() -> None:
     assert cycles["none", 0.1] == cycles["none", 1.0]
 
 
-@given(st.integers(1, 30), st.integers(1, 12), st.integers(1, 8), st.integers(1, 4), st.floats(0, 1), st.integers(0, 99))
+@given(
+    st.integers(1, 30), st.integers(1, 12), st.integers(1, 8), st.integers(1, 4), st.floats(0, 1), st.integers(0, 99)
+)
 @settings(deadline=None, derandomize=True, max_examples=60)
 def test_packed_matrices_hold_every_nonzero(
     k: int, n: int, rows: int, columns: int, density: float, seed: int

@@ -59,7 +59,7 @@ vector: {lanes: 4}
 buffers: [{name: all, holds: [filter, ifmap, ofmap], capacity_bytes: 4096}]
 dram: {standard: ddr3, bandwidth_bytes_per_s: 4e9}
 cores: {count: 4, hubs: [0], resident_weights: true, schedule: placed}
-noc: {topology: mesh, columns: 2, rows: 2}
+noc: {topology: mesh, columns: 2, rows: 2, flit_bytes: 4}
 """
     (tmp_path / "small.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"needs an engine of crossbars, got 'vector_mac'"):
