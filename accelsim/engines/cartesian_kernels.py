@@ -1,9 +1,9 @@
 """Kernels of SCNN: all products of nonzero inputs and nonzero weights of a channel, and the banks that they hit.
 
 Inputs come as 0/1 in (channels, x, y), padding included, weights in (channels, x, y, outputs). PEs own blocks of
-`block_x` x `block_y` inputs. numbers: W H stride_x stride_y block_x block_y pes_x pes_y inputs weights banks outputs
-taps_x taps_y: the last three are output channels of a group, and the most taps of a phase of the stride. A bank is told
-by the lowest bits of channel, x and y, as in DNNsim.
+`block_x` x `block_y` inputs from (first_x, first_y) on. numbers: W H stride_x stride_y block_x block_y pes_x pes_y
+inputs weights banks outputs taps_x taps_y first_x first_y, where `outputs` are channels of a group, and taps those of
+the phase of the stride that has the most. A bank is told by the lowest bits of channel, x and y, as in DNNsim.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def side_class(q, taps, size):  # type: ignore[no-untyped-def]
 @kernel
 def list_chunks(acts, c, phase_x, phase_y, numbers, kinds, places, chunks):  # type: ignore[no-untyped-def]
     """Classes of the nonzero inputs of a channel and a phase, PE by PE, and their chunks (PE, first, end); how many."""
-    wide, high, step_x, step_y, block_x, block_y, pes_x, pes_y, lanes, _, _, _, taps_x, taps_y = numbers
+    wide, high, step_x, step_y, block_x, block_y, pes_x, pes_y, lanes = numbers[:9]
+    taps_x, taps_y, first_x, first_y = numbers[12:]
     _, size_x, size_y = acts.shape
     classes_y = 4 + 2 * taps_y
     count = 0
@@ -55,11 +56,11 @@ def list_chunks(acts, c, phase_x, phase_y, numbers, kinds, places, chunks):  # t
     for px in range(pes_x):
         for py in range(pes_y):
             begin = count
-            for x in range(px * block_x, min(size_x, (px + 1) * block_x)):
+            for x in range(first_x + px * block_x, min(size_x, first_x + (px + 1) * block_x)):
                 if x % step_x != phase_x:
                     continue
                 kx = side_class(x // step_x, taps_x, wide) * classes_y
-                for y in range(py * block_y, min(size_y, (py + 1) * block_y)):
+                for y in range(first_y + py * block_y, min(size_y, first_y + (py + 1) * block_y)):
                     if acts[c, x, y] and y % step_y == phase_y:
                         kind = kx + side_class(y // step_y, taps_y, high)
                         kinds[count] = kind
@@ -145,7 +146,7 @@ def cartesian(acts, weights, numbers, out):  # type: ignore[no-untyped-def]
     weights and each class of inputs the hits are counted once, four bits a bank.
     """
     channels, size_x, size_y = acts.shape
-    wide, high, step_x, step_y, _, _, pes_x, pes_y, _, lanes_w, banks, span, taps_x, taps_y = numbers
+    wide, high, step_x, step_y, _, _, pes_x, pes_y, _, lanes_w, banks, span, taps_x, taps_y = numbers[:14]
     classes = (4 + 2 * taps_x) * (4 + 2 * taps_y)
     table, places = np.zeros((classes, 2), np.uint64), np.zeros((classes, 2), np.int64)
     kinds = np.zeros(size_x * size_y, np.uint32)
@@ -184,7 +185,7 @@ def cartesian(acts, weights, numbers, out):  # type: ignore[no-untyped-def]
 
 @cartesian.warms_up_with
 def _cartesian():  # type: ignore[no-untyped-def]
-    numbers = np.array([2, 2, 1, 1, 2, 2, 1, 1, 4, 4, 32, 1, 1, 1], np.int64)
+    numbers = np.array([2, 2, 1, 1, 2, 2, 1, 1, 4, 4, 32, 1, 1, 1, 0, 0], np.int64)
     out = np.zeros((1, 1, 1, 3), np.int64)
     return np.ones((1, 2, 2), np.uint8), np.ones((1, 1, 1, 1), np.uint8), numbers, out
 
@@ -198,6 +199,7 @@ def queued(acts, weights, numbers, depth, drains, out):  # type: ignore[no-untyp
     """
     channels, size_x, size_y = acts.shape
     wide, high, step_x, step_y, block_x, block_y, pes_x, pes_y, lanes_a, lanes_w, banks, span = numbers[:12]
+    first_x, first_y = numbers[14:]
     outputs = weights.shape[3]
     listed = np.zeros((weights.shape[1] * weights.shape[2] * span, 3), np.int64)
     found = np.zeros((block_x * block_y, 2), np.int64)
@@ -212,8 +214,8 @@ def queued(acts, weights, numbers, depth, drains, out):  # type: ignore[no-untyp
                 for phase in range(step_x * step_y):
                     phase_x, phase_y = phase // step_y, phase % step_y
                     count = 0
-                    for x in range(px * block_x, min(size_x, (px + 1) * block_x)):
-                        for y in range(py * block_y, min(size_y, (py + 1) * block_y)):
+                    for x in range(first_x + px * block_x, min(size_x, first_x + (px + 1) * block_x)):
+                        for y in range(first_y + py * block_y, min(size_y, first_y + (py + 1) * block_y)):
                             if x % step_x == phase_x and y % step_y == phase_y and acts[c, x, y]:
                                 found[count, 0], found[count, 1] = x // step_x, y // step_y
                                 count += 1

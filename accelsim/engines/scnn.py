@@ -62,6 +62,9 @@ class Scnn(ProductEngine):
         barrier: Literal["channel", "group", "layer"] = pydantic.Field(
             default="group", description="where PEs wait: after each input channel, group of outputs, or tile"
         )
+        split: Literal["plane", "padded"] = pydantic.Field(
+            default="plane", description="blocks of PEs cut the plane, or, as in DNNsim, the plane with its padding"
+        )
         halo: bool = pydantic.Field(default=True, description="sums on the seams take time, one a cycle")
         index_bits: int = pydantic.Field(default=4, ge=0, le=16, description="zero count of a stored nonzero")
         hop_mm: float = pydantic.Field(default=0.35, gt=0, description="wire between PEs, mm")
@@ -178,11 +181,9 @@ class Scnn(ProductEngine):
         The last axis: cycles, steps and products, see `cartesian`. A strip has as many rows as a PE can sum.
         """
         inputs, filters = self.planes(part, tile)
-        spec, stride, pads = self.spec, (1, 1), (0, 0)
-        rows, cols = 1, 1
-        if isinstance(part.shape, ConvShape):
-            stride, pads = part.shape.stride, part.shape.pad[:2]
-            rows, cols = int(tile["rows"]), int(tile["cols"])
+        spec, loops = self.spec, part.loops
+        rows, cols = int(tile["rows"]), int(tile["cols"])
+        plane = (loops.h, loops.w) if isinstance(part.shape, ConvShape) else (SIDE, SIDE)
         across = ceil_div(cols, spec.pe_cols)
         if across > spec.accumulators:
             what = f"{spec.accumulators} accumulators cannot hold a row of {across} sums, a PE's part of {cols} columns"
@@ -191,27 +192,36 @@ class Scnn(ProductEngine):
         found = []
         for first in range(0, rows, strip):
             high = min(strip, rows - first)
-            begin = first * stride[0]
-            end = begin + (high - 1) * stride[0] + filters.shape[3]
+            begin = first * loops.stride[0]
+            end = begin + (high - 1) * loops.stride[0] + filters.shape[3]
+            seen_x = self._blocked(int(tile["col0"]) * loops.stride[1] - loops.pad_left, inputs.shape[3], plane[1])
+            row = int(tile["row0"]) * loops.stride[0] + begin - loops.pad_top
+            seen_y = self._blocked(row, end - begin, plane[0])
             for group in range(len(inputs)):
                 for image in inputs[group]:
                     acts = np.ascontiguousarray(image[:, :, begin:end])
-                    found.append(self._count(acts, filters[group], (cols, high), stride, pads))
+                    found.append(self._count(part, acts, filters[group], (cols, high), (seen_x, seen_y)))
         return found
 
+    def _blocked(self, start: int, count: int, size: int) -> tuple[int, int]:
+        """What the PEs' blocks cut of `count` inputs of an axis from `start` on, with padding: (first, how many)."""
+        if self.spec.split == "padded":
+            return 0, count
+        first = min(max(0, -start), count)
+        return first, max(1, min(count, size - start) - first)
+
     def _count(
-        self, acts: Plane, weights: Plane, outputs: tuple[int, int], stride: Any, pads: Any
+        self, part: Part, acts: Plane, weights: Plane, outputs: tuple[int, int], seen: tuple[tuple[int, int], ...]
     ) -> tuple[Ints, int]:
-        spec = self.spec
+        spec, stride, pads = self.spec, part.loops.stride, (part.loops.pad_top, part.loops.pad_left)
         wide, high = outputs
-        _, size_x, size_y = acts.shape
-        block_x, block_y = ceil_div(size_x, spec.pe_cols), ceil_div(size_y, spec.pe_rows)
+        block_x, block_y = ceil_div(seen[0][1], spec.pe_cols), ceil_div(seen[1][1], spec.pe_rows)
         n = weights.shape[3]
         span = min(n, self._span(high, wide))
         out = np.zeros((ceil_div(n, span), len(acts), self.pes, 3), np.int64)
         shape = (wide, high, stride[1], stride[0], block_x, block_y, spec.pe_cols, spec.pe_rows)
         taps = ceil_div(weights.shape[1], stride[1]), ceil_div(weights.shape[2], stride[0])
-        numbers = np.array([*shape, spec.inputs, spec.weights, spec.banks, span, *taps], np.int64)
+        numbers = np.array([*shape, spec.inputs, spec.weights, spec.banks, span, *taps, seen[0][0], seen[1][0]], np.int64)
         if spec.accumulator_queue or spec.inputs * spec.weights > 16:
             queued(acts, weights, numbers, spec.accumulator_queue, spec.barrier == "channel", out)
         else:
@@ -219,7 +229,8 @@ class Scnn(ProductEngine):
         if not spec.halo:
             return out, 0
         sides = (weights.shape[1], block_x, wide, spec.pe_cols), (weights.shape[2], block_y, high, spec.pe_rows)
-        return out, n * _seam(*(_reach(*side, step, pad) for side, step, pad in zip(sides, stride[::-1], pads[::-1])))
+        x, y = (_reach(*side, step, pad) for side, step, pad in zip(sides, stride[::-1], pads[::-1], strict=True))
+        return out, n * _seam(x, y)
 
     def measure(self, part: Part, tile: Any) -> dict[str, int]:
         """From the real masks; see `pe_counts`."""

@@ -50,7 +50,7 @@ class Pe:
 
 def run(
     a: NDArray[Any], w: NDArray[Any], *, stride: int, pad: int, pes: tuple[int, int], lanes: tuple[int, int],
-    banks: int, accumulators: int, depth: int, barrier: str,
+    banks: int, accumulators: int, depth: int, barrier: str, split: str = "padded",
 ) -> tuple[NDArray[np.int64], int, int]:  # fmt: skip
     """One image (channels, h, w) and filters (n, channels, r, s): (sums (n, p, q), cycles without halos, steps)."""
     channels, _, _ = a.shape
@@ -58,7 +58,10 @@ def run(
     padded = np.pad(a, ((0, 0), (pad, pad), (pad, pad)))
     p, q = (padded.shape[1] - r) // stride + 1, (padded.shape[2] - s) // stride + 1
     high, wide = (p - 1) * stride + r, (q - 1) * stride + s  # what lies beyond is not read
-    rows, cols = -(-high // pes[0]), -(-wide // pes[1])
+    x0, y0, x1, y1 = 0, 0, wide, high
+    if split == "plane":  # blocks cut what lies between the padding
+        x0, y0, x1, y1 = pad, pad, min(wide, pad + a.shape[2]), min(high, pad + a.shape[1])
+    rows, cols = -(-(y1 - y0) // pes[0]), -(-(x1 - x0) // pes[1])
     span = min(n, max(1, accumulators // (-(-p // pes[0]) * -(-q // pes[1]))))
     made = {(i, j): Pe(banks, depth) for i in range(pes[0]) for j in range(pes[1])}
     total = 0
@@ -66,8 +69,8 @@ def run(
         for c in range(channels):
             for (i, j), pe in made.items():
                 for phase in np.ndindex(stride, stride):
-                    xs = range(j * cols, min(wide, (j + 1) * cols))
-                    ys = range(i * rows, min(high, (i + 1) * rows))
+                    xs = range(x0 + j * cols, min(x1, x0 + (j + 1) * cols))
+                    ys = range(y0 + i * rows, min(y1, y0 + (i + 1) * rows))
                     inputs = [
                         (x, y, int(padded[c, y, x])) for x in xs for y in ys
                         if padded[c, y, x] and (x % stride, y % stride) == phase

@@ -39,6 +39,7 @@ def convolutions(draw: Any) -> dict[str, Any]:
         "lanes": draw(st.sampled_from([(1, 1), (2, 2), (4, 4), (2, 8), (4, 5)])),
         "banks": draw(st.sampled_from([1, 8, 32])), "accumulators": draw(st.sampled_from([64, 128, 1024])),
         "depth": draw(st.sampled_from([0, 0, 1, 3])), "barrier": draw(st.sampled_from(["channel", "group", "layer"])),
+        "split": draw(st.sampled_from(["plane", "padded"])),
     }  # fmt: skip
 
 
@@ -51,12 +52,12 @@ def test_scnn_equals_its_registers(case: dict[str, Any], tmp_path_factory: Any) 
     built = engine(
         "scnn", pe_rows=case["pes"][0], pe_cols=case["pes"][1], inputs=case["lanes"][0], weights=case["lanes"][1],
         banks=case["banks"], accumulators=case["accumulators"], accumulator_queue=case["depth"],
-        barrier=case["barrier"], halo=False,
+        barrier=case["barrier"], split=case["split"], halo=False,
     )  # fmt: skip
     table = built.lower(task_of(network, trace))
     cycles = steps = 0
     per, each = a.shape[1] // groups, len(w) // groups
-    fields = {x: case[x] for x in ("stride", "pad", "pes", "lanes", "banks", "accumulators", "depth")}
+    fields = {x: case[x] for x in ("stride", "pad", "pes", "lanes", "banks", "accumulators", "depth", "split")}
     per_pe = []
     for group in range(groups):
         for image in a:
@@ -169,7 +170,7 @@ def test_dnnsim_takes_the_same_cycles(tmp_path: Path) -> None:
         network, trace = layer_of(tmp_path / f"{name}.trace", a, w, pad=pad, bits=(9, 9))
         built = engine(
             "scnn", pe_cols=int(fields["Wt"]), pe_rows=int(fields["Ht"]), inputs=int(fields["I"]),
-            weights=int(fields["F"]), banks=int(fields["banks"]), barrier="channel", halo=False,
+            weights=int(fields["F"]), banks=int(fields["banks"]), barrier="channel", split="padded", halo=False,
         )  # fmt: skip
         halo = int(run["idle_halo"]) // built.peak_macs_per_cycle({})
         assert cycles_of(built.lower(task_of(network, trace))) == int(run["cycles"]) - halo
