@@ -98,6 +98,30 @@ def compress(
     return report
 
 
+def measure(
+    network: Network | str | Path, weights: Any, recipe: Any, data: str, *, seed: int | None = None
+) -> dict[str, Any]:
+    """What `compress` with `evaluate` measures, without a trace or a report of operands.
+
+    Returns
+    -------
+    dict
+        See `evaluate.evaluation`.
+
+    Raises
+    ------
+    ConfigError
+        Whatever cannot be done.
+    """
+    plan = load_recipe(recipe)
+    seed = plan.seed if seed is None else seed
+    if weights is None and str(network) in trained_names():
+        weights = "trained"
+    source = open_source(network, weights, seed)
+    context = Context(seed, {}, lambda _: None, start=source)
+    return evaluation(plan.chain(source, context), context, data)
+
+
 def open_source(network: Network | str | Path, weights: Any, seed: int = 0) -> Source:
     """The tensors before any step."""
     if not isinstance(network, Network):

@@ -214,7 +214,10 @@ def weight_source(network: Network, weights: Any, seed: int = 0) -> Source:
         return GivenWeights(network, weights)
     if isinstance(weights, Trace):
         return TraceWeights(weights)
-    if weights == "trained" or (weights is None and has_shipped_weights(network.name, network)):
+    if weights in ("trained", None) and has_shipped_weights(network.name, network):
+        found = trained_network(network.name)
+        return GivenWeights(network, found.weights, found.label, found)  # with this network's batch
+    if weights == "trained":
         return trained_weights(network.name)
     if weights is None:
         return DrawnWeights(network, "laplace", seed)

@@ -85,11 +85,18 @@ class Planner:
         except ConfigError as fault:
             content, error = json.dumps([arch, stamp, changes]), str(fault)
         key = hashlib.blake2b(f"{trace.content_hash} {content} {self._version}".encode(), digest_size=16).hexdigest()
-        plan.points.append(StoredPoint(number, key, point, {"accuracy": self._space.accuracy(point)}))
+        plan.points.append(StoredPoint(number, key, point, {"accuracy": self._accuracy(point, options)}))
         if error:
             plan.hopeless[key] = Outcome(key, "failed", "input", error, None, trace.content_hash, self._version)
         elif key not in plan.jobs:
             plan.jobs[key] = Job(key, arch, stamp, changes, trace.path, trace.content_hash, self._version)
+
+    def _accuracy(self, point: Point, options: Mapping[str, Any]) -> float | None:
+        """What the sweep says of this workload and recipe, or else what is measured."""
+        said, data = self._space.accuracy(point), self._space.spec.evaluate
+        if said is not None or data is None:
+            return said
+        return self._traces.accuracy(point["workload"], point["recipe"], options, data)
 
     def _arch(self, name: str) -> tuple[str, str]:
         """What workers open (files by their whole path), and the stamp of what it says."""

@@ -182,8 +182,9 @@ class _Goals:
         for name in sorted(names):
             if name not in known and name not in machine:
                 raise unknown_name("column", name, [*known, *machine], where)
-        if "accuracy" in {*names, *settings.objectives} and not space.spec.accuracy:
-            raise ConfigError("accuracy is known only if the sweep has a list `accuracy`", where)
+        measured = space.spec.accuracy or space.spec.evaluate
+        if "accuracy" in {*names, *settings.objectives} and not measured:
+            raise ConfigError("accuracy is known only if the sweep has `evaluate` or a list `accuracy`", where)
         self._signs = [1.0 if end == "min" else -1.0 for end in settings.objectives.values()]
         self._vectors: list[tuple[float, ...]] = []
         self._first: list[tuple[float, ...]] = []

@@ -13,6 +13,7 @@
     derive: {engine.cols: engine.rows}  # computed from other keys
     constraints: ["engine.rows * engine.cols <= 4096"]
     sample: {method: latin_hypercube, points: 200, seed: 0}
+    evaluate: own                       # accuracy of each recipe on the workload's own data, as a column
 
 Ranges are in `accelsim.sweep.axes`, expressions in `accelsim.base.expr`.
 """
@@ -42,7 +43,7 @@ class Sample(Spec):
 
 
 class Accuracy(Spec):
-    """What a network reaches after a recipe; measured elsewhere, since accelsim does not train."""
+    """What a network reaches after a recipe, measured elsewhere; `evaluate` measures it here."""
 
     workload: str
     recipe: str | None = None
@@ -94,6 +95,12 @@ class SweepSpec(Spec):
     constraints: list[str] = []
     sample: Sample | None = None
     accuracy: list[Accuracy] = []
+    evaluate: str | None = pydantic.Field(
+        default=None,
+        min_length=1,
+        description="measure the accuracy of each compressed network, where `accuracy` does not say it: own, digits "
+        "or a .npz file, as the step of that name",
+    )
     search: Search | None = None
 
     @pydantic.model_validator(mode="after")

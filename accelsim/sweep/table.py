@@ -22,7 +22,7 @@ Every row has these entries (None where a job has not finished, or failed):
 | `energy_pj`, `power_w`, `tops`, `tops_per_watt`, `area_mm2`, `inferences_per_second` | whole run |
 | `utilization` | MACs over what the PEs could have done |
 | `batch`, `clock_hz`, `peak_macs_per_cycle`, `dram_bytes_per_cycle` | what a roofline needs |
-| `accuracy` | top-1 or whatever the sweep's `accuracy` table gives for this workload and recipe; None without one |
+| `accuracy` | of workload and recipe: what the sweep's list `accuracy` says, or `evaluate` measured; or None |
 | `feasible`, `hypervolume` | searches only: constraints met; hypervolume when this batch of trials had ended |
 | `model_version`, `current` | version of the model that made the row; False if this accelsim's is another |
 | `trace_hash` | content hash of the trace |

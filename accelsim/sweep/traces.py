@@ -25,6 +25,7 @@ WITH_RECIPE = ("batch", "variables", "weights", "seed")
 """Options that a workload with a recipe can have; without one all of `accelsim.api.open_workload`."""
 
 _TRACE = ".trace"
+_MEASURES = ".measures.json"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Traces:
         self.made = 0
         self._say = say or (lambda _: None)
         self._found: dict[str, Prepared] = {}
+        self._accuracies: dict[str, float] = {}
 
     def of(self, workload: str, recipe: str, options: Mapping[str, Any]) -> Prepared:
         """The trace of a workload under a recipe ("" for none).
@@ -64,6 +66,38 @@ class Traces:
         if key not in self._found:
             self._found[key] = self._prepare(workload, recipe, dict(options))
         return self._found[key]
+
+    def accuracy(self, workload: str, recipe: str, options: Mapping[str, Any], data: str) -> float:
+        """What a network reaches under a recipe ("": as it is) on data as in the step `evaluate`; measured once.
+
+        Raises
+        ------
+        ConfigError
+            The network has no trained weights, the data do not fit, or nobody said which answers are right.
+        """
+        chosen = {name: options[name] for name in ("weights", "seed") if name in options}
+        key = json.dumps([workload, recipe, chosen, data], sort_keys=True)
+        if key not in self._accuracies:
+            self._accuracies[key] = self._measured(workload, recipe, chosen, data)
+        return self._accuracies[key]
+
+    def _measured(self, workload: str, recipe: str, options: dict[str, Any], data: str) -> float:
+        from accelsim.compress.run import measure
+        from accelsim.report.places import make_directory, write_text
+
+        path = find(workload, FOLDER, "workload", (*SUFFIXES, _TRACE))
+        place = self.folder / f"{path.stem}-{self._key(path, recipe, options, data)}{_MEASURES}"
+        if not place.is_file():
+            self._say(f"evaluating {workload}" + (f", {recipe}" if recipe else ""))
+            given = path if path.suffix in (_TRACE, ".onnx") else workload
+            found = measure(given, options.get("weights"), recipe or [], data, seed=options.get("seed"))
+            make_directory(self.folder)
+            write_text(place, json.dumps(found) + "\n")
+        measures = json.loads(place.read_text())
+        if "accuracy" not in measures:
+            what = f"there is no accuracy without labels, which these data lack: {measures['data']}"
+            raise ConfigError(what, "evaluate")
+        return float(measures["accuracy"])
 
     def _prepare(self, workload: str, recipe: str, options: dict[str, Any]) -> Prepared:
         path = find(workload, FOLDER, "workload", (*SUFFIXES, _TRACE))
@@ -80,7 +114,7 @@ class Traces:
             self.made += 1
         return Prepared(str(out.resolve()), Trace.open(out).content_hash)
 
-    def _key(self, path: Path, recipe: str, options: Mapping[str, Any]) -> str:
+    def _key(self, path: Path, recipe: str, options: Mapping[str, Any], data: str = "") -> str:
         digest = hashlib.blake2b(digest_size=8)
         files = [path]
         if recipe:
@@ -88,9 +122,9 @@ class Traces:
 
             files.append(find_recipe(recipe))
         weights = options.get("weights")
-        if isinstance(weights, str) and Path(weights).is_file():
-            files.append(Path(weights))
-        digest.update(json.dumps([front_end_version(), dict(options)], sort_keys=True).encode())
+        files += [Path(name) for name in (weights, data) if isinstance(name, str) and Path(name).is_file()]
+        version = [front_end_version(), dict(options), *([data] if data else [])]
+        digest.update(json.dumps(version, sort_keys=True).encode())
         for file in files:
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "blake2b").digest())

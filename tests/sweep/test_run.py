@@ -12,16 +12,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import accelsim
 from accelsim.base.errors import ConfigError
+from accelsim.compress.run import compress
 from accelsim.sweep.execute import execute
 from accelsim.sweep.executors import DaskCluster, Pool, ThisProcess
 from accelsim.sweep.model import model_version
 from accelsim.sweep.run import Progress, estimate, sweep
 from accelsim.sweep.store import Outcome, Store
 from accelsim.sweep.worker import run_job
+from accelsim.workload.load import load_network
 from tests.cli.command import REPOSITORY
 from tests.sweep.examples import jobs_of, killer, small
 
@@ -139,6 +142,48 @@ def test_accuracy_is_a_column(tmp_path: Path) -> None:
     entry = {"workload": "lenet_300_100", "recipe": "int8", "value": 0.98, "source": "assumed: for this test"}
     source = small(recipe=[None, "int8"], sweep={"engine.rows": [4]}, accuracy=[entry])
     assert sweep(source, tmp_path / "s.db", workers=0).column("accuracy") == [None, 0.98]
+
+
+def trained(**changes: Any) -> dict[str, Any]:
+    return small(workload="lenet_digits", sweep={"engine.rows": [4, 8]}, evaluate="own", **changes)
+
+
+def test_accuracy_is_measured_once_for_each_recipe(tmp_path: Path) -> None:
+    """As `accelsim compress --evaluate` measures it; an entry of the list `accuracy` comes first."""
+    said: list[str] = []
+    entry = {"workload": "lenet_digits", "recipe": "int4", "value": 0.5, "source": "assumed: for this test"}
+    source = trained(recipe=[None, "int8", "twn", "int4"], accuracy=[entry])
+    for _ in range(2):
+        found = sweep(source, tmp_path / "s.db", workers=0, say=said.append)
+    assert sum(text.startswith("evaluating") for text in said) == 3
+    accuracies = dict(zip(found.column("recipe"), found.column("accuracy"), strict=True))
+    for recipe in ("int8", "twn"):
+        (measures,) = compress("lenet_digits", None, recipe, None, evaluate="own").measures
+        assert accuracies[recipe] == measures["accuracy"]
+    assert accuracies == {**accuracies, "": measures["accuracy_original"], "int4": 0.5}
+    assert 0.9 < accuracies["int8"] and accuracies["twn"] < 0.9 < accuracies[""]
+    assert len(found.where("accuracy > 0.9")) == 4
+
+
+def test_the_batch_of_a_sweep_is_that_of_the_trace_under_a_recipe(tmp_path: Path) -> None:
+    """Also where the weights are shipped, whose network has a batch of its own; accuracy does not depend on it."""
+    source = trained(recipe="int8")
+    source["sweep"] = {"options.batch": [1, 3]}
+    one, three = sweep(source, tmp_path / "s.db", workers=0).rows
+    assert three["macs"] == 3 * one["macs"] and three["batch"] == 3
+    assert one["accuracy"] == three["accuracy"]
+
+
+def test_what_cannot_be_evaluated_is_refused_before_any_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="evaluate: lenet_300_100 has no trained weights"):
+        sweep(small(recipe="int8", evaluate="own"), tmp_path / "s.db", workers=0)
+    network = load_network("lenet_digits")
+    np.savez(tmp_path / "x.npz", np.zeros((3, *network["image"].out_shape[1:]), np.float32))
+    source = {**trained(recipe="int8"), "evaluate": str(tmp_path / "x.npz")}
+    with pytest.raises(ConfigError, match="no accuracy without labels, which these data lack: file x.npz"):
+        sweep(source, tmp_path / "s.db", workers=0)
+    with Store.open(tmp_path / "s.db") as store:
+        assert not store.sweeps()
 
 
 def test_a_worker_that_dies_is_found_and_the_others_finish(tmp_path: Path) -> None:

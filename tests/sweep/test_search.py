@@ -93,6 +93,13 @@ def test_greatest_is_better_where_the_search_says_so(tmp_path: Path) -> None:
     assert volumes[-1] == pytest.approx((best - worst) / worst)
 
 
+def test_accuracy_that_is_measured_steers_a_search(tmp_path: Path) -> None:
+    bounds = {"trials": 16, "batch": 8, "constraints": ["accuracy >= 0.9"]}
+    space = {"workload": "lenet_digits", "recipe": ["int8", "twn"], "evaluate": "own"}
+    found = sweep({**source(**bounds), **space}, tmp_path / "s.db", workers=0)
+    assert {(row["recipe"], row["feasible"]) for row in found.rows} == {("int8", True), ("twn", False)}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -100,7 +107,7 @@ def test_greatest_is_better_where_the_search_says_so(tmp_path: Path) -> None:
         ({"objectives": {"energy_pj": "least"}}, "search.objectives.energy_pj: must be one of 'min' or 'max'"),
         ({"constraints": ["aera_mm2 < 1"]}, "search: unknown column 'aera_mm2'; did you mean area_mm2"),
         ({"constraints": ["area_mm2 <"]}, r"search.constraints\[0\]: 'area_mm2 <' is not an expression"),
-        ({"constraints": ["accuracy > 0.5"]}, "search: accuracy is known only if the sweep has a list `accuracy`"),
+        ({"constraints": ["accuracy > 0.5"]}, "search: accuracy is known only if the sweep has `evaluate` or a list"),
         ({"reference": {"energy_pj": 1.0}}, "reference must have a number for each of the objectives"),
         ({"trials": 0}, "search.trials: must be >= 1, got 0"),
     ],
