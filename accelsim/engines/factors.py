@@ -15,8 +15,9 @@ convolution of each channel |
 What is constant is folded beforehand: sigma of an SVD into the left factor, CP's weights and Tucker's R S factor into
 their neighbours. Between the products of a train every element changes its place: the vector unit moves one in a lane
 and cycle, reading whole words and writing element by element. Products wait for the move, and the move for the product
-before. What goes from one product to the next stays on the chip if it takes no more than half of what is free in the
-ifmap's and the ofmap's buffers, and if it is moved or both are one buffer; else it goes to DRAM and comes back.
+before. What goes from one product to the next stays on the chip if it leaves a quarter of the ifmap's and of the
+ofmap's buffer to tiles (twice in one buffer for both, as it is moved there), and if it is moved or both are one buffer;
+else it goes to DRAM and comes back.
 """
 
 from __future__ import annotations
@@ -218,8 +219,8 @@ def _bytes(task: Task, product: Product) -> int:
 def _stays(task: Task, product: Product) -> bool:
     source, target = task.room_of("ofmap"), task.room_of("ifmap")
     if source.name == target.name:
-        return 2 * _bytes(task, product) <= source.free_bytes // 2
-    fits = _bytes(task, product) <= min(source.free_bytes, target.free_bytes) // 2
+        return 4 * 2 * _bytes(task, product) <= 3 * source.free_bytes
+    fits = 4 * _bytes(task, product) <= 3 * min(source.free_bytes, target.free_bytes)
     return bool(product.moved) and fits
 
 
