@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.base.counts import ActionCounts
-from accelsim.base.errors import ConfigError
+from accelsim.base.errors import ConfigError, SimulationBug
 from accelsim.engines.base import Engine, Task
 from accelsim.engines.density import effectual_macs, effectual_products, held
 from accelsim.engines.part import Part
@@ -30,6 +30,9 @@ from accelsim.mapping.problem import OPERANDS, Loops, Mapping, Problem
 from accelsim.mapping.tiles import walk
 from accelsim.sim.passes import PATTERN, PassArray, PassTable
 from accelsim.workload.shapes import ConvShape, GemmShape, RecurrentShape
+
+#: Bits per element beyond which no compressed operand can need more.
+_MOST_BITS = 256
 
 Words = NDArray[np.int64]
 Tiles = NDArray[Any]  # of TILE_DTYPE
@@ -188,6 +191,9 @@ class TiledEngine(Engine):
                 return mapping, tiles, packed
             for operand in low:
                 bits[operand] += 1
+                if not assumed[operand] or bits[operand] > _MOST_BITS:
+                    size = int(tiles[f"{operand}_bytes"].max())
+                    raise SimulationBug(f"{self.kind}: {part.where}: {operand} tiles of {size} bytes are in no search")
 
     def table(self, part: Part, rows: PassArray, tiles: Tiles, times: TileTimes, mapping: Mapping) -> PassTable:
         """The pass table of one product, from its tiles and their times."""

@@ -28,7 +28,7 @@ from accelsim.system.partition import Partition, Piece, candidates, largest, pie
 from accelsim.system.placement import best_order, core_places
 from accelsim.system.residency import Residency
 from accelsim.system.result import TRAFFIC, LayerResult, RunResult
-from accelsim.system.schedule import Schedule, Step, schedule
+from accelsim.system.schedule import Schedule, Step, lay_out, schedule
 from accelsim.workload.ops import Matmul
 from accelsim.workload.shapes import ConvShape, GemmShape, VectorShape
 from accelsim.workload.trace import Trace
@@ -68,7 +68,7 @@ class _Plan:
         self.rooms = arch.spec.rooms()
         if self.cores.resident_weights:  # they have their place: no second tile waits behind
             self.rooms = tuple(dataclasses.replace(r, slots=1) if "filter" in r.holds else r for r in self.rooms)
-        self.addresses = self._lay_out()
+        self.addresses = lay_out(self.schedule, self.bits)
         self.network_rate = int(arch.data["noc"].get("flit_bytes", 1)) * len(self.cores.hubs)
         terminals = list(self.cores.terminals or range(self.cores.count))
         self.places = core_places(arch.build_noc(), terminals)
@@ -80,20 +80,6 @@ class _Plan:
             self.layers.append(self._layer(index, step))
         if self.cores.resident_weights:
             self._check_weights()
-
-    def _lay_out(self) -> dict[str, int]:
-        """First DRAM byte of every weight operand and feature map, one after another, 4 KiB apart."""
-        addresses: dict[str, int] = {}
-        cursor = 0
-        for step in self.schedule.steps:
-            addresses[f"filter:{step.layer.name}"] = cursor
-            for dims in step.layer.weights.values():
-                cursor += _aligned(ceil_div(int(np.prod(dims)) * self.bits["filter"], 8))
-        for tensor in self.schedule.tensors.values():
-            addresses[tensor.name] = cursor
-            cursor += _aligned(ceil_div(tensor.elements * max(self.bits["ofmap"], self.bits["ifmap"]), 8))
-        addresses["psum"] = cursor
-        return addresses
 
     # --- one layer ---
 
@@ -538,7 +524,3 @@ def _elements(own: ConvShape | GemmShape) -> tuple[int, int, int]:
         return own.batch * own.m * own.k, own.batch * own.n * own.k, own.batch * own.m * own.n
     weights = own.m * own.c // own.g * own.r * own.s
     return own.n * own.c * own.h * own.w, weights, own.n * own.m * own.p * own.q
-
-
-def _aligned(n_bytes: int) -> int:
-    return ceil_div(n_bytes, 4096) * 4096

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import prod
 
+from accelsim.base.units import ceil_div
 from accelsim.workload.network import Layer, Network
 from accelsim.workload.ops import Activation, Input, Norm, Parameter
 from accelsim.workload.shapes import VectorShape
@@ -115,3 +116,22 @@ def _can_fuse(network: Network, layer: Layer, flat: list[str], maker: dict[str, 
     # the whole chain from the tensor to here must have no other reader
     name = layer.inputs[0]
     return flat[0] in maker and network.consumers[name] == (layer.name,)
+
+
+def lay_out(plan: Schedule, bits: dict[str, int]) -> dict[str, int]:
+    """First DRAM byte of every weight operand ("filter:LAYER"), feature map and of sums, 4 KiB apart at least."""
+    addresses: dict[str, int] = {}
+    cursor = 0
+    for step in plan.steps:
+        addresses[f"filter:{step.layer.name}"] = cursor
+        for dims in step.layer.weights.values():
+            cursor += _aligned(ceil_div(prod(dims) * bits["filter"], 8))
+    for tensor in plan.tensors.values():
+        addresses[tensor.name] = cursor
+        cursor += _aligned(ceil_div(tensor.elements * max(bits["ofmap"], bits["ifmap"]), 8))
+    addresses["psum"] = cursor
+    return addresses
+
+
+def _aligned(n_bytes: int) -> int:
+    return ceil_div(n_bytes, 4096) * 4096

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from accelsim import __version__
 from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError
-from accelsim.base.units import ceil_div
 from accelsim.engines.base import Task
 from accelsim.engines.vector import lower_vector
 from accelsim.mapping.problem import Room
@@ -22,7 +21,7 @@ from accelsim.system.costs import Costs, energy_by_component
 from accelsim.system.dram_meter import DramMeter
 from accelsim.system.residency import Residency
 from accelsim.system.result import LayerResult, RunResult
-from accelsim.system.schedule import Schedule, Step, schedule
+from accelsim.system.schedule import Schedule, Step, lay_out, schedule
 from accelsim.workload.ops import Matmul
 from accelsim.workload.shapes import VectorShape
 from accelsim.workload.trace import Trace
@@ -121,7 +120,7 @@ class _Plan:
         capacity = keeper.capacity_bytes if keeper else 0
         self.bits = arch.spec.bits()
         self.residency = Residency(self.schedule, capacity, self.bits["ofmap"])
-        self.addresses = self._lay_out()
+        self.addresses = lay_out(self.schedule, self.bits)
         self.tables: list[PassTable] = []
         steps = self.schedule.steps
         index = 0
@@ -144,20 +143,6 @@ class _Plan:
             index += 1
         if arch.spec.mapping.prefetch:
             self._allow_prefetch()
-
-    def _lay_out(self) -> dict[str, int]:
-        """First DRAM byte of every weight operand and feature map, one after another, 4 KiB apart."""
-        addresses: dict[str, int] = {}
-        cursor = 0
-        for step in self.schedule.steps:
-            addresses[f"filter:{step.layer.name}"] = cursor
-            for dims in step.layer.weights.values():
-                cursor += _aligned(ceil_div(_product(dims) * self.bits["filter"], 8))
-        for tensor in self.schedule.tensors.values():
-            addresses[tensor.name] = cursor
-            cursor += _aligned(ceil_div(tensor.elements * max(self.bits["ofmap"], self.bits["ifmap"]), 8))
-        addresses["psum"] = cursor
-        return addresses
 
     def _task(self, index: int) -> Task:
         step = self.schedule.steps[index]
@@ -240,14 +225,3 @@ def _layers(
             )
         )
     return results
-
-
-def _product(dims: tuple[int, ...]) -> int:
-    total = 1
-    for d in dims:
-        total *= d
-    return total
-
-
-def _aligned(n_bytes: int) -> int:
-    return ceil_div(n_bytes, 4096) * 4096
