@@ -160,15 +160,18 @@ def lower_factors(engine: TiledEngine, task: Task) -> PassTable | None:
         if operand is None or not isinstance(encoding(operand.encoding), Factored):
             continue
         if isinstance(work, RecurrentShape):
-            raise ConfigError(f"mapping.factors=contract does not split {role} of a recurrent layer", where)
+            from accelsim.engines.factors_recurrent import lower_recurrent_factors
+
+            return lower_recurrent_factors(engine, task, work)
         if task.share is not None:
             raise ConfigError("mapping.factors=contract does not divide a layer among cores", where)
         assert isinstance(work, ConvShape | GemmShape)
-        return _chain(engine, task, products(decomposed(operand), work, where))
+        return chain_table(engine, task, products(decomposed(operand), work, where))
     return None
 
 
-def _chain(engine: TiledEngine, task: Task, chain: list[Product]) -> PassTable:
+def chain_table(engine: TiledEngine, task: Task, chain: list[Product], *, resident: bool = False) -> PassTable:
+    """The pass table of products one after another; `resident`: their matrices are on the chip already."""
     rows: list[PassArray] = []
     tables: list[PassTable] = []
     counts, texts, moved = ActionCounts(), [], 0
@@ -180,7 +183,7 @@ def _chain(engine: TiledEngine, task: Task, chain: list[Product]) -> PassTable:
         here = replace(
             task,
             layer=replace(task.layer, work=product.shape),
-            on_chip=(task.on_chip[0] if first else came, task.on_chip[1] if last else goes, False),
+            on_chip=(task.on_chip[0] if first else came, task.on_chip[1] if last else goes, resident),
             rooms=_less(task, chain[index - 1] if came else None, product if goes else None),
             addresses={**task.addresses, "filter": filters, **_places(task, first, last)},
             fused_ops=task.fused_ops if last else 0,
@@ -196,7 +199,7 @@ def _chain(engine: TiledEngine, task: Task, chain: list[Product]) -> PassTable:
         if product.moved:
             rows.append(_move(task, product.moved, counts))
             moved += product.moved
-    return _joined(task, rows, tables, counts, {"mapping": "; ".join(texts), "moved_elements": moved})
+    return joined(task, rows, tables, counts, {"mapping": "; ".join(texts), "moved_elements": moved})
 
 
 def _one(engine: TiledEngine, task: Task, shape: Work) -> PassTable:
@@ -253,7 +256,7 @@ def _move(task: Task, elements: int, counts: ActionCounts) -> PassArray:
     return rows
 
 
-def _joined(
+def joined(
     task: Task, rows: list[PassArray], tables: list[PassTable], counts: ActionCounts, info: dict[str, object]
 ) -> PassTable:
     """Passes of all products, in order; buffers' words of the passes that move are none."""
@@ -279,6 +282,3 @@ def _joined(
             joined[operand] = words
         setattr(table, side, joined)
     return table
-
-
-__all__ = ["Product", "lower_factors", "products"]

@@ -75,7 +75,7 @@ def lower_recurrent(engine: TiledEngine, task: Task, shape: RecurrentShape) -> P
     return joined
 
 
-def _kept(task: Task, shape: RecurrentShape) -> bool:
+def kept(task: Task, shape: RecurrentShape) -> bool:
     """Whether the input products of all steps stay in the sums' buffer."""
     sums = shape.directions * shape.batch * shape.steps * shape.in_rows
     return sums * task.bits["psum"] // 8 <= task.room_of("psum").free_bytes // 2
@@ -83,7 +83,7 @@ def _kept(task: Task, shape: RecurrentShape) -> bool:
 
 def _stages(engine: TiledEngine, task: Task, shape: RecurrentShape) -> list[_Stage]:
     def sums_leave(tiles: Tiles) -> None:
-        if not _kept(task, shape):
+        if not kept(task, shape):
             sums = tiles["groups"] * tiles["m"] * tiles["n"]
             tiles["psum_out_bytes"] += _bytes(sums, task.bits["psum"]) * tiles["last_k"]
 
@@ -155,7 +155,7 @@ def _step_traffic(task: Task, shape: RecurrentShape, role: str, last: bool, tile
     """Input sums that come back from DRAM, and results that leave."""
     _, ends = _edges(tiles, shape.batch)
     rows = tiles["groups"] * shape.batch
-    if role == "recurrent" and not _kept(task, shape):
+    if role == "recurrent" and not kept(task, shape):
         sums = tiles["groups"] * tiles["m"] * tiles["n"]
         tiles["psum_in_bytes"] += _bytes(sums, task.bits["psum"]) * tiles["first_k"]
         # gates that read no state need their sums, too
@@ -190,7 +190,7 @@ def _pointwise_steps(task: Task, shape: RecurrentShape) -> _Stage:
     for name in ("stream_cycles", "finish_cycles", "load_free_cycles", "busy_cycles"):
         rows[name] = cycles
     sums, results = shape.batch * shape.in_rows, shape.batch * shape.hidden
-    if not _kept(task, shape):
+    if not kept(task, shape):
         tiles["psum_in_bytes"] = _bytes(sums, task.bits["psum"])
     if not task.on_chip[1]:
         tiles["ofmap_bytes"] = _bytes(results, task.bits["ofmap"])

@@ -188,6 +188,43 @@ def test_every_dense_engine(tmp_path: Path) -> None:
         assert run(trace, arch, "mapping.factors=contract").macs == macs
 
 
+def lstm(folder: Path, directions: int = 1) -> Trace:
+    """Inputs of rank 2; states as a train in one direction, a matrix in two."""
+    rows = 16 * directions
+    network = Network("lstm", [Node("x", Input((2, 3, 8))), Node("rnn", Recurrent("lstm", 4, directions), ("x",))])
+    with TraceWriter(folder / "lstm.trace", network, name="lstm") as writer:
+        ones = {"left": np.ones((rows, 2), int), "sigma": np.ones(2, int), "right": np.ones((2, 8), int)}
+        add_cores(writer, "rnn", "filter", "svd", ones, {"rank": 2}, shape=(rows, 8), bits=8)
+        if directions == 1:
+            meta = {"row_modes": [4, 4], "column_modes": [2, 2], "ranks": [1, 3, 1]}
+            cores = {"core0": np.ones((1, 4, 2, 3), int), "core1": np.ones((3, 4, 2, 1), int)}
+            add_cores(writer, "rnn", "recurrent", "tt", cores, meta, shape=(16, 4), bits=8)
+    return Trace.open(folder / "lstm.trace")
+
+
+def test_gates_of_an_lstm(tmp_path: Path) -> None:
+    trace = lstm(tmp_path)
+    layer = run(trace, "systolic_os_32", "mapping.factors=contract")
+    train = Train((4, 4), (2, 2), (1, 3, 1))
+    assert layer.macs == 6 * (2 * 8 + 2 * 16) + 6 * train.macs
+    assert layer.counts["mac", "mac_8x8"] == layer.macs
+    moved = sum(6 * stage.rows * stage.columns for stage in train.stages)
+    assert layer.info["moved_elements"] == moved
+    ops = trace.network["rnn"].work.unit_ops * 2 * 4 * 3  # type: ignore[union-attr]
+    assert layer.counts["vector_unit", "op"] == moved + ops
+    # the factors come once, the states leave once; 6 x 2 results of `right` go round, as the buffers are apart
+    assert layer.dram_bytes["filter"] == 2 * (8 + 16) + train.elements
+    assert layer.dram_bytes["ofmap"] == 2 * 3 * 4 + 12 and layer.dram_bytes["psum_in"] == 0
+    small = run(trace, "systolic_os_32", "mapping.factors=contract", "buffers.psum_buffer.capacity_bytes=384")
+    assert small.dram_bytes["psum_in"] == 2 * 3 * 16
+    assert small.dram_bytes["ofmap"] == 2 * 3 * 4 + 12 + 2 * 3 * 16
+    # without enough room for all factors they come in every step
+    tight = run(trace, "systolic_os_32", "mapping.factors=contract", "buffers.filter_buffer.capacity_bytes=40")
+    assert tight.dram_bytes["filter"] == 2 * (8 + 16) + 3 * train.elements
+    alone = run(trace)
+    assert alone.macs == 6 * 16 * (8 + 4)
+
+
 def test_refusals(tmp_path: Path) -> None:
     weights = weights_of(traced(tmp_path, "tt"))
     with pytest.raises(ConfigError, match="layer x: factors of a layer of 2 groups"):
@@ -195,11 +232,7 @@ def test_refusals(tmp_path: Path) -> None:
     tucker = replace(weights_of(traced(tmp_path, "tucker conv")), row_modes=(8, 1, 1), column_modes=(2, 3, 9))
     with pytest.raises(ConfigError, match=r"layer x: factors of tucker with modes .* cannot be run as products"):
         products(tucker, ConvShape(1, 6, 8, 8, 8, 3, 3), "layer x")
-    network = Network("lstm", [Node("x", Input((1, 2, 8))), Node("rnn", Recurrent("lstm", 4), ("x",))])
-    with TraceWriter(tmp_path / "l.trace", network, name="l") as writer:
-        ones = {"left": np.ones((16, 2), int), "sigma": np.ones(2, int), "right": np.ones((2, 8), int)}
-        add_cores(writer, "rnn", "filter", "svd", ones, {"rank": 2}, shape=(16, 8), bits=8)
-    with pytest.raises(ConfigError, match="layer rnn: mapping.factors=contract does not split filter of a recurrent"):
-        run(Trace.open(tmp_path / "l.trace"), "systolic_os_32", "mapping.factors=contract")
+    with pytest.raises(ConfigError, match="layer rnn: mapping.factors=contract runs recurrent layers of one direction"):
+        run(lstm(tmp_path, directions=2), "systolic_os_32", "mapping.factors=contract")
     with pytest.raises(ConfigError, match="mapping.factors: contract is for one core"):
         load_arch("simba", ("mapping.factors=contract",))
