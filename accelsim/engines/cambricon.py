@@ -12,6 +12,7 @@ channel (assumed: feature maps lie channel by channel of a pixel, as in DianNao)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +25,7 @@ from accelsim.energy.figures import composed
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, mac_rows, register_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.compressed import filter_nonzeros, packed_bytes
+from accelsim.engines.compressed import packed_bytes
 from accelsim.engines.match_kernels import match_segments, window_lines
 from accelsim.engines.part import Part
 from accelsim.engines.skip_tiles import (
@@ -40,6 +41,11 @@ from accelsim.engines.skip_tiles import (
 from accelsim.engines.tiled import Tiles, TileTimes
 
 Lines = NDArray[np.uint64]
+Ints = NDArray[np.int64]
+
+#: fields of a tile that say which channels and taps, and which weights it has
+CHANNELS = ("groups", "group0", "channels", "channel0", "k", "tap0")
+FILTERS = (*CHANNELS, "n", "output0")
 
 
 class CambriconSpec(SparseSpec):
@@ -90,6 +96,41 @@ class Cambricon(SparseEngine):
         """How many there are."""
         return int(self.spec.pes)
 
+    def _masks(self, part: Part, tile: Any, group: int) -> tuple[Lines, Ints]:
+        """Lines of a tile's outputs, and for each (cycles, empty segments, weights) if every input is wanted.
+
+        Made once for all outputs of a choice of channels and taps.
+        """
+        at, first = int(tile["group0"]) + group, int(tile["output0"])
+        key = "masks", at, *(int(tile[x]) for x in ("channel0", "channels", "tap0", "k"))
+
+        def make() -> tuple[Lines, Ints]:
+            whole = tile.copy()
+            whole["output0"], whole["n"] = 0, part.loops.outputs
+            masks = lines(group_filters(part, whole, group) != 0)
+            out = np.zeros((1, len(masks), 3), np.int64)
+            every = np.full((1, masks.shape[1]), ~np.uint64(0))
+            match_segments(every, masks, self.spec.segment // 64, self.spec.multipliers, out)
+            return masks, out[0]
+
+        masks, counts = self.remember(part, key, make)
+        here = slice(first, first + int(tile["n"]))
+        return masks[here], counts[here]
+
+    def compress(self, part: Part, tiles: Tiles) -> tuple[str, ...]:
+        """The weights that are kept, and the masks."""
+        kept = self._packed(part)
+        if kept:
+            first, kind = places(tiles, FILTERS)
+            counts = np.array([self._kept(part, tiles[at]) for at in first], np.int64)[kind]
+            sizes = packed_bytes(counts[:, 0], counts[:, 1], value_bits=part.task.bits["filter"], mask=True)
+            tiles["filter_bytes"] = np.where(tiles["filter_bytes"] > 0, np.maximum(1, sizes), 0)
+        return kept
+
+    def _kept(self, part: Part, tile: Any) -> tuple[int, int]:
+        """(weights, bits of masks) of a tile."""
+        raise NotImplementedError
+
     def interval(self, part: Part, m: Any, n: Any, k: Any) -> Any:
         """With operands of the mean density."""
         share = 1.0
@@ -132,8 +173,7 @@ class CambriconX(Cambricon):
     def times(self, part: Part, tiles: Tiles) -> SparseTimes:
         """Outputs are dealt to the PEs in turn, group by group; each PE's cycles are those of its own weights."""
         spec, pes = self.spec, int(self.spec.pes)
-        fields = ("groups", "group0", "n", "output0", "channels", "channel0", "k", "tap0")
-        first, kind = places(tiles, fields)
+        first, kind = places(tiles, FILTERS)
         found = np.array([self._load(part, tiles[at]) for at in first], np.int64)  # for one output position
         m = tiles["m"]
         worst, work, empty, products = (found[kind, i] * m for i in range(4))
@@ -145,16 +185,15 @@ class CambriconX(Cambricon):
 
     def _load(self, part: Part, tile: Any) -> tuple[int, int, int, int]:
         """(cycles of the slowest PE, of all, of these without a weight, products) for one output position."""
-        spec, found = self.spec, []
-        for group in range(int(tile["groups"])):
-            masks = lines(group_filters(part, tile, group) != 0)
-            out = np.zeros((1, len(masks), 3), np.int64)
-            every = np.full((1, masks.shape[1]), ~np.uint64(0))
-            match_segments(every, masks, spec.segment // 64, spec.multipliers, out)
-            found.append(out[0])
-        rows = np.concatenate(found)
-        mine = np.bincount(np.arange(len(rows)) % spec.pes, weights=rows[:, 0]).astype(np.int64)
+        rows = np.concatenate([self._masks(part, tile, group)[1] for group in range(int(tile["groups"]))])
+        pes = int(self.spec.pes)
+        mine = np.pad(rows[:, 0], (0, -len(rows) % pes)).reshape(-1, pes).sum(0)
         return int(mine.max()), int(rows[:, 0].sum()), int(rows[:, 1].sum()), int(rows[:, 2].sum())
+
+    def _kept(self, part: Part, tile: Any) -> tuple[int, int]:
+        """A bit for each weight."""
+        weights = sum(int(self._masks(part, tile, g)[1][:, 2].sum()) for g in range(int(tile["groups"])))
+        return weights, int(tile["groups"] * tile["n"] * tile["k"])
 
 
 @ENGINES.register("cambricon_s")
@@ -174,49 +213,82 @@ class CambriconS(Cambricon):
 
     def times(self, part: Part, tiles: Tiles) -> SparseTimes:
         """A block of outputs at a position costs what the index shares with the inputs, segment by segment."""
-        spec = self.spec
-        first, kind = places(tiles)
-        found = np.array([self._load(part, tiles[at]) for at in first], np.int64)
-        cycles, empty, products = (found[kind, i] for i in range(3))
-        plain = TileTimes.steps(cycles, latency=spec.latency_cycles, stalls={"index_matching": empty})
-        return SparseTimes(**vars(plain), products=int(products.sum()), lookups=int(cycles.sum()))
+        found = np.zeros((len(tiles), 3), np.int64)  # cycles, of these without a pair, products
+        for tile, mine, blocks in self._kinds(part, tiles):
+            values = sum(self._matches(part, tile, group, blocks) for group in range(int(tile["groups"])))
+            found[mine] = box_totals(np.asarray(values), tiles[mine], blocks)
+        plain = TileTimes.steps(
+            found[:, 0], latency=self.spec.latency_cycles, stalls={"index_matching": found[:, 1].copy()}
+        )  # fmt: skip
+        return SparseTimes(**vars(plain), products=int(found[:, 2].sum()), lookups=int(found[:, 0].sum()))
 
-    def _load(self, part: Part, tile: Any) -> tuple[int, int, int]:
-        """(cycles, of these without a pair, products) of a tile."""
-        spec, total = self.spec, np.zeros(3, np.int64)
-        sizes = np.diff(np.append(np.arange(0, int(tile["n"]), spec.pes), int(tile["n"])))
-        for group in range(int(tile["groups"])):
-            index = lines(np.maximum.reduceat(group_filters(part, tile, group) != 0, np.cumsum(sizes) - sizes))
-            pixels = self._pixels(part, tile, group)
-            seen = tile_lines(part, tile, pixels)
-            out = np.zeros((1, len(index), 3), np.int64)
-            match_segments(seen, index, spec.segment // 64, spec.multipliers, out)
-            total += (out[0, :, 0].sum(), out[0, :, 1].sum(), (out[0, :, 2] * sizes).sum())
-        return int(total[0]), int(total[1]), int(total[2])
+    def _kinds(self, part: Part, tiles: Tiles) -> Iterator[tuple[Any, Ints, Ints]]:
+        """(one of them, which, first output of every block) of tiles with the same channels and taps."""
+        pes, ends = self.spec.pes, {int(x): int(x + n) for x, n in zip(tiles["output0"], tiles["n"])}
+        blocks = np.concatenate([np.arange(first, end, pes) for first, end in sorted(ends.items())])
+        first, kind = places(tiles, CHANNELS)
+        order = np.argsort(kind, kind="stable")
+        for at, mine in zip(first, np.split(order, np.cumsum(np.bincount(kind))[:-1]), strict=True):
+            whole = tiles[at].copy()
+            whole["output0"], whole["n"] = 0, part.loops.outputs
+            yield whole, mine, blocks
 
-    def _pixels(self, part: Part, tile: Any, group: int) -> Lines:
-        """Masks of the channels of every pixel, made once for a block of channels."""
-        key = int(tile["group0"]) + group, int(tile["channel0"]), int(tile["channels"])
-        made: Lines = self.remember(part, key, lambda: packed(group_inputs(part, tile, group) != 0))
-        return made
+    def _blocks(self, part: Part, tile: Any, group: int, blocks: Ints) -> tuple[Lines, Ints]:
+        """Index of each block, which is the union of its outputs' weights; and how many outputs it has."""
+        index = np.bitwise_or.reduceat(self._masks(part, tile, group)[0], blocks)
+        return index, np.diff(np.append(blocks, int(tile["n"])))
+
+    def _matches(self, part: Part, tile: Any, group: int, blocks: Ints) -> Ints:
+        """(cycles, of these without a pair, products) of each (image, row, column, block)."""
+        spec, loops = self.spec, part.loops
+        index, sizes = self._blocks(part, tile, group, blocks)
+        seen = self._seen(part, tile, group)
+        out = np.zeros((max(2, len(seen)), len(index), 3), np.int64)  # one row would add all lines up
+        match_segments(seen, index, spec.segment // 64, spec.multipliers, out)
+        out[..., 2] *= sizes
+        return out[: len(seen)].reshape(loops.images, loops.p, loops.q, len(index), 3)
 
     def compress(self, part: Part, tiles: Tiles) -> tuple[str, ...]:
         """A block keeps a weight where any of its outputs does; one bit for each place of a block."""
         kept = self._packed(part)
         if kept:
-            mask = self._shared(part)
-            places = tiles["groups"] * -(-tiles["n"] // self.spec.pes) * tiles["k"]
-            counts = filter_nonzeros(part, tiles, mask)
-            sizes = packed_bytes(counts, places, value_bits=part.task.bits["filter"], mask=True)
-            tiles["filter_bytes"] = np.where(tiles["filter_bytes"] > 0, np.maximum(1, sizes), 0)
+            for tile, mine, blocks in self._kinds(part, tiles):
+                key = "kept", blocks.tobytes(), *(int(tile[x]) for x in CHANNELS)
+                sums = self.remember(part, key, lambda: self._sums(part, tile, blocks))  # noqa: B023
+                low = np.searchsorted(blocks, tiles["output0"][mine])
+                count = -(-tiles["n"][mine] // self.spec.pes)
+                weights, bits = sums[low + count] - sums[low], count * tile["groups"] * tile["k"]
+                sizes = packed_bytes(weights, bits, value_bits=part.task.bits["filter"], mask=True)
+                there = tiles["filter_bytes"][mine] > 0
+                tiles["filter_bytes"][mine] = np.where(there, np.maximum(1, sizes), 0)
         return kept
 
-    def _shared(self, part: Part) -> Values:
-        """The weights' mask after each block has taken the union of its outputs'."""
-        mask = part.filters() != 0
-        cuts = np.arange(0, mask.shape[1], self.spec.pes)
-        union = np.maximum.reduceat(mask, cuts, axis=1)
-        return np.repeat(union, self.spec.pes, axis=1)[:, : mask.shape[1]]
+    def _sums(self, part: Part, tile: Any, blocks: Ints) -> Ints:
+        """Weights of the blocks before each, all groups of a tile."""
+        total = np.zeros(len(blocks) + 1, np.int64)
+        for group in range(int(tile["groups"])):
+            index, sizes = self._blocks(part, tile, group, blocks)
+            total[1:] += set_bits(index).sum(1) * sizes
+        return total.cumsum()
+
+    def _seen(self, part: Part, tile: Any, group: int) -> Lines:
+        """Lines of what every position sees of the channels and taps of a tile, made once for each of these."""
+        at, channels = int(tile["group0"]) + group, (int(tile["channel0"]), int(tile["channels"]))
+
+        def pixels() -> Lines:
+            return packed(group_inputs(part, tile, group) != 0)
+
+        def make() -> Lines:
+            return position_lines(part, tile, self.remember(part, (at, channels), pixels))
+
+        made: Lines = self.remember(part, (at, channels, int(tile["tap0"]), int(tile["k"])), make)
+        return made
+
+
+def set_bits(words: Lines) -> Ints:
+    """Ones of each word."""
+    table = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dtype=np.int64)
+    return np.asarray(table[words[..., None].view(np.uint8)].sum(-1), np.int64)
 
 
 def packed(mask: Values) -> Lines:
@@ -232,12 +304,25 @@ def lines(mask: Values) -> Lines:
     return packed(mask.reshape(len(mask), -1))
 
 
-def tile_lines(part: Part, tile: Any, pixels: Lines) -> Lines:
-    """Lines of what each output of a tile sees; `pixels` as `window_lines` takes them."""
-    loops = part.loops
-    taps = int(tile["k"]) // int(tile["channels"])
-    place = [int(tile[x]) for x in ("image0", "images", "row0", "rows", "col0", "cols", "tap0")]
-    place += [taps, loops.s, *loops.stride, *loops.dilation, loops.pad_top, loops.pad_left]
-    out = np.zeros((int(tile["m"]), -(-int(tile["k"]) // 64)), np.uint64)
-    window_lines(pixels, np.array(place, np.int64), int(tile["channels"]), out)
+def position_lines(part: Part, tile: Any, pixels: Lines) -> Lines:
+    """Lines of what each output position sees of a tile's channels; `pixels` as `window_lines` takes them."""
+    loops, channels = part.loops, int(tile["channels"])
+    place = [0, loops.images, 0, loops.p, 0, loops.q, int(tile["tap0"]), int(tile["k"]) // channels, loops.s]
+    place += [*loops.stride, *loops.dilation, loops.pad_top, loops.pad_left]
+    out = np.zeros((loops.images * loops.p * loops.q, -(-int(tile["k"]) // 64)), np.uint64)
+    window_lines(pixels, np.array(place, np.int64), channels, out)
     return out
+
+
+def box_totals(values: Ints, tiles: Tiles, blocks: Ints) -> Ints:
+    """Sums over the output positions and blocks of each tile of `values` (images, rows, columns, blocks, ...)."""
+    table = np.zeros((*(size + 1 for size in values.shape[:4]), *values.shape[4:]), np.int64)
+    table[1:, 1:, 1:, 1:] = values.cumsum(0).cumsum(1).cumsum(2).cumsum(3)
+    bounds = [(tiles[x], tiles[x] + tiles[y]) for x, y in (("image0", "images"), ("row0", "rows"), ("col0", "cols"))]
+    first, end = tiles["output0"], tiles["output0"] + tiles["n"]
+    bounds.append((np.searchsorted(blocks, first), np.searchsorted(blocks, end)))
+    total = np.zeros((len(tiles), *values.shape[4:]), np.int64)
+    for corner in range(16):
+        picks = tuple(bounds[axis][corner >> axis & 1] for axis in range(4))
+        total += (1 if bin(corner).count("1") % 2 == 0 else -1) * table[picks]
+    return total
