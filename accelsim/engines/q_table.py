@@ -141,8 +141,10 @@ class QTable(StepEngine):
         return rounds, taken
 
     def times(self, part: Part, tiles: Tiles) -> TileTimes:
-        """The first products of a tile, then its rounds."""
-        work = self.rounds(part, tiles)[0] * self.round_cycles(part, tiles["n"])
+        """The first products of a tile, then its rounds; while the last is read, no products are formed."""
+        each = self.round_cycles(part, tiles["n"])
+        rounds = self.rounds(part, tiles)[0]
+        work = rounds * each - np.where(rounds > 0, each - -(-tiles["n"] // self.spec.lanes), 0)
         none = np.zeros_like(work)
         fill = np.where(work > 0, self.build_cycles(part), 0)
         return TileTimes(none, none, fill + work, fill + work + 1, work)

@@ -118,9 +118,12 @@ class Unpu(StepEngine):
         reads = -(-n // (self.spec.cores * self.spec.readers)) * part.bits("filter")
         return fills * np.maximum(reads, self.spec.update_cycles)
 
-    def tail(self, part: Part) -> int:
-        """The first fill, when nothing is read yet."""
-        return int(self.spec.update_cycles)
+    def times(self, part: Part, tiles: Tiles) -> TileTimes:
+        """The first table of a tile is filled when nothing is read yet; the last is read when nothing is filled."""
+        plain, spec = super().times(part, tiles), self.spec
+        reads = -(-tiles["n"] // (spec.cores * spec.readers)) * part.bits("filter")
+        finish = plain.stream + np.minimum(reads, spec.update_cycles)
+        return TileTimes(plain.load, plain.load_free, plain.stream, finish, plain.busy)
 
     def words(self, part: Part, tiles: Tiles) -> WordTables:
         """Each input once a fill and core; a weight for each set of positions; sums stay in the cores."""
