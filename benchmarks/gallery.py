@@ -1,4 +1,4 @@
-"""The gallery of docs/gallery.md, from nothing: a small sweep, five plots and the page as a browser shows it.
+"""The gallery of docs/gallery.md, from nothing: small sweeps, six plots and the page as a browser shows it.
 
     python benchmarks/gallery.py [--out docs/gallery] [--workers N]
 
@@ -32,6 +32,41 @@ set:
 """
 
 
+ACCURACY = """
+name: accuracy
+arch: bit_fusion
+workload: lenet_digits
+recipe: [%s]
+evaluate: own
+sweep:
+  engine.rows: [8, 16, 32]
+"""
+RECIPE = """
+name: {name}
+source: "assumed: the same widths in all layers"
+steps:
+  - {{step: uniform, bits: {weights}, granularity: channel}}
+  - {{step: describe, bits: 8, only_missing: true}}
+  - {{step: uniform, object: A, bits: {activations}}}
+"""
+WIDTHS = [(2, 2), (2, 4), (2, 8), (3, 4), (3, 8), (4, 2), (4, 4), (4, 8), (6, 8), (8, 2), (8, 4), (8, 8)]
+"""Bits of weights and of activations."""
+
+
+def accuracy_table(folder: Path) -> Any:
+    """A network with trained weights under recipes of several widths, evaluated on its test split."""
+    from accelsim.sweep.run import sweep
+
+    recipes = []
+    for weights, activations in WIDTHS:
+        name = f"w{weights}a{activations}"
+        (folder / f"{name}.yaml").write_text(RECIPE.format(name=name, weights=weights, activations=activations))
+        recipes.append(str(folder / f"{name}.yaml"))
+    description = folder / "accuracy.yaml"
+    description.write_text(ACCURACY % ", ".join(recipes))
+    return sweep(description, folder / "accuracy.db", workers=0)
+
+
 def plots() -> dict[str, tuple[str, str, Any]]:
     """File name -> (kind of curve, condition on the points, choice)."""
     from accelsim.report.curve_parts import Choice
@@ -49,6 +84,7 @@ def plots() -> dict[str, tuple[str, str, Any]]:
 
 
 def main() -> None:
+    from accelsim.report.curve_parts import Choice
     from accelsim.report.curves import write_curve
     from accelsim.report.page import write_page
     from accelsim.sweep.run import sweep
@@ -71,6 +107,12 @@ def main() -> None:
             path = options.out / f"{name}.png"
             write_curve(table.where(where), kind, [path], choice, DPI)
             _check(path)
+        path = options.out / "accuracy.png"
+        table_of_recipes = accuracy_table(Path(folder))
+        for row in table_of_recipes.rows:
+            row["recipe"] = Path(row["recipe"]).stem
+        write_curve(table_of_recipes, "pareto", [path], Choice(x=["accuracy"], series="engine.rows"), DPI)
+        _check(path)
         page = Path(folder) / "report.html"
         print(f"page: {write_page(table, page, 'gallery: systolic arrays') / 1e3:.0f} kB")
         _photograph(page, options.out / "report.png", Path(folder) / "profile")
