@@ -39,6 +39,7 @@ from accelsim.engines.skip_tiles import (
     places,
 )
 from accelsim.engines.tiled import Tiles, TileTimes
+from accelsim.mapping.tiles import TILE_DTYPE
 
 Lines = NDArray[np.uint64]
 Ints = NDArray[np.int64]
@@ -222,10 +223,25 @@ class CambriconS(Cambricon):
         )  # fmt: skip
         return SparseTimes(**vars(plain), products=int(found[:, 2].sum()), lookups=int(found[:, 0].sum()))
 
+    def stored_bits(self, part: Part) -> dict[str, int]:
+        """What the blocks keep, and a bit for each of their places."""
+        bits = super().stored_bits(part)
+        if "filter" in self._packed(part):
+            blocks = np.arange(0, part.loops.outputs, self.spec.pes)
+            whole = np.zeros((), TILE_DTYPE)
+            whole["groups"], whole["n"], whole["channels"] = part.loops.groups, part.loops.outputs, part.loops.channels
+            whole["k"] = part.loops.channels * part.loops.window
+            kept = self.remember(part, "kept of all", lambda: int(self._sums(part, whole, blocks)[-1]))
+            elements = part.loops.filter_elements()
+            size = kept * part.task.bits["filter"] + elements // min(self.spec.pes, part.loops.outputs)
+            bits["filter"] = max(1, -(-size // elements))
+        return bits
+
     def _kinds(self, part: Part, tiles: Tiles) -> Iterator[tuple[Any, Ints, Ints]]:
         """(one of them, which, first output of every block) of tiles with the same channels and taps."""
-        pes, ends = self.spec.pes, {int(x): int(x + n) for x, n in zip(tiles["output0"], tiles["n"])}
-        blocks = np.concatenate([np.arange(first, end, pes) for first, end in sorted(ends.items())])
+        starts, some = np.unique(tiles["output0"], return_index=True)
+        ends = starts + tiles["n"][some]
+        blocks = np.concatenate([np.arange(*bounds, self.spec.pes) for bounds in zip(starts, ends)])
         first, kind = places(tiles, CHANNELS)
         order = np.argsort(kind, kind="stable")
         for at, mine in zip(first, np.split(order, np.cumsum(np.bincount(kind))[:-1]), strict=True):

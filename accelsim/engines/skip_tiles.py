@@ -242,6 +242,15 @@ def window_places(part: Part, tile: Any) -> tuple[Words, Words, NDArray[np.bool_
 
 def places(tiles: Tiles, fields: tuple[str, ...] = PLACE) -> tuple[Words, Words]:
     """(first tile of each kind, kind of each tile), where tiles of one kind agree in `fields`."""
-    table = np.stack([tiles[name] for name in fields], 1)
-    _, first, which = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    key, room = np.zeros(len(tiles), np.int64), 1
+    for name in fields:
+        low, high = int(tiles[name].min()), int(tiles[name].max())
+        if high == low:
+            continue
+        if room > 2**62 // (high - low + 1):  # numbers in the order of those so far
+            _, key = np.unique(key, return_inverse=True)
+            room = int(key.max()) + 1
+        key = key * (high - low + 1) + tiles[name] - low
+        room *= high - low + 1
+    _, first, which = np.unique(key, return_index=True, return_inverse=True)
     return first, which.reshape(-1)
