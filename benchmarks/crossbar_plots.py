@@ -115,7 +115,7 @@ def pipeline_figure() -> Any:
     right.set_yticks(range(len(names)), names)
     right.invert_yaxis()
     right.set_xlabel("time, us")
-    right.set_title("lenet5: each bar a row of a layer (x copies)", loc="left")
+    right.set_title("lenet5: bars are rows of layers (x copies); dark: two at once", loc="left")
     return figure
 
 

@@ -462,6 +462,7 @@ def _info(plan: _Plan, place: Placed, waiting: int) -> dict[str, Any]:
         "mapping": f"{layer.crossbars} crossbars x {place.copies}",
         "crossbars": place.crossbars,
         "copies": place.copies,
+        "cells": held * plan.engine.cells_of(plan.engine.spec.weight_bits) * place.copies,
         "mvm_cycles": mvm.latency,
         "mvm_interval_cycles": mvm.interval,
         "spatial_utilization": min(1.0, held / room) if room else 0.0,

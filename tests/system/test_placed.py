@@ -107,6 +107,11 @@ def test_counts_by_hand() -> None:
     assert ("cell", "write") not in counts
 
 
+def test_an_update_of_the_weights_writes_every_cell_of_every_copy() -> None:
+    layers = {layer.name: layer for layer in run().layers}
+    assert layers["c1"].info["cells"] == 32 * 8 * 9 * 8 * layers["c1"].info["copies"]
+
+
 class Wires:
     """Messages that take a time of their own, so that a plain recurrence can follow."""
 
