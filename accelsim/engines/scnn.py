@@ -32,7 +32,7 @@ from accelsim.engines.compressed import filter_nonzeros, ifmap_nonzeros, packed_
 from accelsim.engines.part import Part
 from accelsim.engines.sequences import inputs_of
 from accelsim.engines.skip_tiles import SparseSpec
-from accelsim.engines.sparse_products import Ints, ProductEngine, splits
+from accelsim.engines.sparse_products import Ints, ProductEngine, splits, tile_inputs
 from accelsim.engines.tiled import Tiles, TileTimes
 from accelsim.mapping.problem import Problem
 from accelsim.workload.shapes import ConvShape
@@ -107,9 +107,18 @@ class Scnn(ProductEngine):
         return max(1, int(spec.accumulators) // (ceil_div(rows, spec.pe_rows) * ceil_div(cols, spec.pe_cols)))
 
     def interval(self, part: Part, m: Any, n: Any, k: Any) -> Any:
-        """Products at their density, half of the multipliers in use."""
-        share = max(1, round(1024 * part.density("ifmap") * part.density("filter")))
-        return 1 + 2 * m * n * k * share // (1024 * self.peak_macs_per_cycle({}))
+        """Mean steps of a PE in each group of outputs and channel, whole ones, and a quarter of them for conflicts."""
+        spec, window = self.spec, part.loops.window
+        live, held = (max(1, round(1024 * part.density(o))) for o in ("ifmap", "filter"))
+        if not isinstance(part.shape, ConvShape):  # planes of 16 x 16, and a sum of each output from each PE
+            inputs = ceil_div(ceil_div(SIDE * SIDE, self.pes) * live, 1024 * spec.inputs)
+            weights = -(-n * np.minimum(k, SIDE * SIDE) * held // (1024 * spec.weights))
+            return 1 + m * (-(-k // (SIDE * SIDE)) * inputs * weights + n)
+        block = -(-m // self.pes)
+        span = np.minimum(n, np.maximum(1, spec.accumulators // block))
+        inputs = -(-block * part.loops.stride[0] * part.loops.stride[1] * live // (1024 * spec.inputs))
+        weights = -(-span * window * held // (1024 * spec.weights))
+        return 1 + -(-n // span) * -(-k // window) * inputs * weights * 5 // 4
 
     def stored_bits(self, part: Part) -> dict[str, int]:
         """Nonzeros with the zeros before them."""
@@ -158,16 +167,12 @@ class Scnn(ProductEngine):
             a = np.pad(a, ((0, 0), (0, 0), (0, short))).reshape(groups, a.shape[1], -1, SIDE, SIDE)
             w = np.pad(filters, ((0, 0), (0, 0), (0, short))).reshape(groups, n, -1, SIDE, SIDE)
             return _bytes(a), _bytes(w.transpose(0, 2, 3, 4, 1))
-        per_group = shape.c // shape.g
         top, left, bottom, right = shape.pad
-        first = g0 * per_group + c0
-        count = channels if groups == 1 else groups * per_group
         y0, x0 = int(tile["row0"]) * shape.stride[0], int(tile["col0"]) * shape.stride[1]
         tall = (int(tile["rows"]) - 1) * shape.stride[0] + (shape.r - 1) * shape.dilation[0] + 1
         wide = (int(tile["cols"]) - 1) * shape.stride[1] + (shape.s - 1) * shape.dilation[1] + 1
-        a = part.ifmap()[images, first : first + count] != 0
-        a = np.pad(a, ((0, 0), (0, 0), (top, bottom), (left, right)))[:, :, y0 : y0 + tall, x0 : x0 + wide]
-        a = a.reshape(a.shape[0], groups, -1, *a.shape[2:]).transpose(1, 0, 2, 4, 3)
+        a = np.pad(tile_inputs(part, tile) != 0, ((0, 0), (0, 0), (0, 0), (top, bottom), (left, right)))
+        a = a[..., y0 : y0 + tall, x0 : x0 + wide].swapaxes(3, 4)
         spread = np.zeros(
             (groups, filters.shape[2], (shape.s - 1) * shape.dilation[1] + 1, (shape.r - 1) * shape.dilation[0] + 1, n),
             np.uint8,
@@ -221,7 +226,8 @@ class Scnn(ProductEngine):
         out = np.zeros((ceil_div(n, span), len(acts), self.pes, 3), np.int64)
         shape = (wide, high, stride[1], stride[0], block_x, block_y, spec.pe_cols, spec.pe_rows)
         taps = ceil_div(weights.shape[1], stride[1]), ceil_div(weights.shape[2], stride[0])
-        numbers = np.array([*shape, spec.inputs, spec.weights, spec.banks, span, *taps, seen[0][0], seen[1][0]], np.int64)
+        lanes = (spec.inputs, spec.weights, spec.banks)
+        numbers = np.array([*shape, *lanes, span, *taps, seen[0][0], seen[1][0]], np.int64)
         if spec.accumulator_queue or spec.inputs * spec.weights > 16:
             queued(acts, weights, numbers, spec.accumulator_queue, spec.barrier == "channel", out)
         else:

@@ -99,24 +99,28 @@ def input_rows(part: Part, tile: Any) -> Mask:
     if not isinstance(shape, ConvShape):
         return np.ascontiguousarray(inputs_of(part)[g0 : g0 + groups, images, c0 : c0 + channels] != 0)
     top, left, bottom, right = shape.pad
-    per_group = shape.c // shape.g
-    first = g0 * per_group + c0
-    count = channels if groups == 1 else groups * per_group
-    mask = part.ifmap()[images, first : first + count] != 0
-    mask = np.pad(mask, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    mask = tile_inputs(part, tile) != 0
+    mask = np.pad(mask, ((0, 0), (0, 0), (0, 0), (top, bottom), (left, right)))
     rows, cols, taps = int(tile["rows"]), int(tile["cols"]), int(tile["k"]) // channels
     y0, x0 = int(tile["row0"]) * shape.stride[0], int(tile["col0"]) * shape.stride[1]
-    out = np.zeros((groups, mask.shape[0], rows, cols, count // groups, taps), bool)
+    out = np.zeros((groups, mask.shape[1], rows, cols, channels, taps), bool)
     for tap in range(taps):
         r, s = divmod(int(tile["tap0"]) + tap, shape.s)
         y, x = y0 + r * shape.dilation[0], x0 + s * shape.dilation[1]
         met = mask[
-            :, :, y : y + (rows - 1) * shape.stride[0] + 1 : shape.stride[0],
+            ..., y : y + (rows - 1) * shape.stride[0] + 1 : shape.stride[0],
             x : x + (cols - 1) * shape.stride[1] + 1 : shape.stride[1],
         ]  # fmt: skip
-        seen = met.reshape(met.shape[0], groups, -1, *met.shape[2:])
-        out[..., tap] = seen.transpose(1, 0, 3, 4, 2)
-    return out.reshape(groups, -1, (count // groups) * taps)
+        out[..., tap] = met.transpose(0, 1, 3, 4, 2)
+    return out.reshape(groups, -1, channels * taps)
+
+
+def tile_inputs(part: Part, tile: Any) -> NDArray[Any]:
+    """Inputs of a tile of a convolution: (groups, images, channels, height, width), all of the plane."""
+    g0, i0, c0 = int(tile["group0"]), int(tile["image0"]), int(tile["channel0"])
+    values = part.ifmap()[i0 : i0 + int(tile["images"])]
+    by_group = values.reshape(len(values), part.loops.groups, -1, *values.shape[2:]).swapaxes(0, 1)
+    return by_group[g0 : g0 + int(tile["groups"]), :, c0 : c0 + int(tile["channels"])]
 
 
 def weight_mask(part: Part, tile: Any) -> NDArray[np.uint8]:
