@@ -32,7 +32,8 @@ def build(model: type[S], document: Document, path: KeyPath = (), data: Any = No
     try:
         return model.model_validate(value)
     except pydantic.ValidationError as error:
-        raise ConfigError("\n".join(_explain(model, document, path, value, e) for e in error.errors())) from None
+        faults = _without_other_branches(value, error.errors())
+        raise ConfigError("\n".join(_explain(model, document, path, value, e) for e in faults)) from None
 
 
 def _at(data: Any, path: KeyPath) -> Any:
@@ -78,6 +79,19 @@ def _explain(model: type[Spec], document: Document, prefix: KeyPath, value: Any,
         return f"{where}: {ctx['error']}"
     text = _SAYS.get(kind, error["msg"][0].lower() + error["msg"][1:])
     return f"{where}: {text}, got {_short(got)}"
+
+
+def _without_other_branches(value: Any, errors: list[Any]) -> list[Any]:
+    """The errors without those of a union's branches that were not meant: "must be a mapping" of a number too large."""
+    at = [_location(value, e) for e in errors]
+    meant = [not e["type"].endswith("_type") for e in errors]
+
+    def other(i: int) -> bool:
+        return not meant[i] and any(
+            found[: len(at[i])] == at[i] and (len(found) > len(at[i]) or meant[j]) for j, found in enumerate(at)
+        )
+
+    return [e for i, e in enumerate(errors) if not other(i)]
 
 
 def _location(value: Any, error: Any) -> KeyPath:

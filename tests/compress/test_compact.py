@@ -338,7 +338,8 @@ def test_after_other_compressions_it_is_refused() -> None:
     source = GivenWeights(one_conv(4, 6, 3), {"conv": {"filter": filters}})
     for first in ({"step": "prune", "density": 0.5}, {"step": "uniform", "bits": 4}):
         chain = load_recipe([first, {"step": "depthwise_separable", "layers": "conv"}]).chain(source, Context())
-        with pytest.raises(ConfigError, match="conv/filter: is compressed already: rewrite convolutions first"):
+        message = r"steps\[1\]: depthwise_separable: conv/filter: is compressed already: rewrite convolutions first"
+        with pytest.raises(ConfigError, match=message):
             chain.load(chain.keys()[0])
 
 

@@ -297,7 +297,9 @@ def test_recipe_errors_name_file_line_and_key(tmp_path: Path) -> None:
     for text, message in (
         ("  - {step: uniforn}\n", r"r.yaml:3:6: steps\[0\].step: unknown compression step 'uniforn'; did you"),
         ("  - {step: uniform, bit: 3}\n", r"r.yaml:3:21: steps\[0\].bit: unknown key; did you mean bits"),
-        ("  - step: uniform\n    bits: 17\n", r"r.yaml:4:5: steps\[0\].bits: must be <= 16, got 17"),
+        ("  - step: uniform\n    bits: 17\n", r"r.yaml:4:5: steps\[0\].bits: must be <= 16, got 17$"),
+        ("  - step: uniform\n    bits: {fc: 17}\n", r"^[^\n]*steps\[0\].bits.fc: must be <= 16, got 17$"),
+        ("  - step: uniform\n    bits: four\n", r"bits: must be an integer, got 'four'\n.*must be a mapping"),
         ("  - step: uniform\n    clip: never\n", r"r.yaml:4:5: steps\[0\].clip: must be one of 'none', 'percentile'"),
         ("  - uniform\n", r"r.yaml:3:5: steps\[0\]: must be a mapping, got 'uniform'"),
         ("  - {bits: 3}\n", r"must be a mapping with a key `step`"),

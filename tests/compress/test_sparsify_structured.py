@@ -186,7 +186,7 @@ def test_tetris_step() -> None:
 
 
 @pytest.mark.parametrize("name", ["filter", "channel", "fiber", "kernel"])
-def test_group_lasso_equation_39(name: Any) -> None:
+def test_eq39_group_lasso(name: Any) -> None:
     """The answer beats every small change of itself, and groups vanish as their norm falls below the penalty."""
     original, penalty = WEIGHTS["c2"]["filter"].astype(np.float64), 1.0
     state = run([{"step": "group_lasso", "layers": "c2", "grain": name, "penalty": penalty}])["c2/filter"]
@@ -350,7 +350,7 @@ def test_small_reorderings_by_trying_everything() -> None:
 # --- equations (34) to (36) ---
 
 
-def test_admm_equations_34_to_36() -> None:
+def test_eq34_to_eq36_admm_prunes() -> None:
     """Every iteration: W minimises the augmented Lagrangian, Z is the nearest sparse matrix, Y' adds W - Z."""
     rng = np.random.default_rng(6)
     inputs, weights, rho, count = rng.normal(size=(40, 6)), rng.normal(size=(3, 6)), 0.7, 7

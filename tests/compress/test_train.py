@@ -43,7 +43,7 @@ def small() -> Network:
 # --- without PyTorch ---
 
 
-def test_group_lasso_is_equation_39() -> None:
+def test_eq39_group_lasso() -> None:
     """The sum over filters of the roots of the sums of squares."""
     w = RNG.normal(size=(4, 3, 3, 3))
     cut = grain("filter", w.shape)

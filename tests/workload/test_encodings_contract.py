@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from accelsim.base.errors import ConfigError
 from accelsim.workload.encodings.base import ENCODINGS, Encoded, Encoding, Part, encoding
+from accelsim.workload.encodings.coded import look_up, times_groups
 from accelsim.workload.packing import limits, value_dtype
 from accelsim.workload.trace_format import QUANTISATION
 
@@ -227,3 +228,19 @@ def test_floats_that_overflow_are_refused(bits: int, params: dict[str, Any], val
 def test_float_format_and_width_must_agree() -> None:
     with pytest.raises(ConfigError, match="format fp32 has 32 bits, not 16"):
         encoding("float").encode(np.ones(3), 16, format="fp32")
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.integers(1, 5), st.integers(1, 40), st.integers(1, 9), st.booleans(), st.integers(0, 999))
+def test_kernels_of_coded_numbers_equal_plain_numpy(rows: int, length: int, group: int, own: bool, seed: int) -> None:
+    """`take_levels` with one table or one for each row, and `scale_groups` with a last group that is cut off."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(-8, 8, (rows, length)).astype(np.int8)
+    table = rng.standard_normal((rows if own else 1, 16)).astype(np.float32)
+    found = look_up(codes, table, 8)
+    row = np.arange(rows)[:, None] if own else 0
+    assert np.array_equal(found, table[row, codes.astype(np.int64) + 8])
+    scales = rng.standard_normal((rows, -(-length // group))).astype(np.float32)
+    plain = found * np.repeat(scales, group, axis=1)[:, :length]
+    times_groups(found, scales, group)
+    assert np.array_equal(found, plain)

@@ -169,7 +169,8 @@ class Rewritten(Source):
             state.layer = layer
             return state
         if state.pruned or state.quantized is not None or state.factors is not None:
-            raise ConfigError("is compressed already: rewrite convolutions first", "/".join(old))
+            place = f"{self._step.where}: {self._step.kind}: {'/'.join(old)}"
+            raise ConfigError("is compressed already: rewrite convolutions first", place)
         shape = layer.weights["filter"]
         if state.described is not None:
             spec = replace_stream(state.described, f"{state.described.stream}/{part}")
