@@ -158,6 +158,8 @@ def parallel_figure(table: Points, choice: Choice) -> Figure:
 def _default_axes(view: View, value: str) -> list[str]:
     keys = differing(view.rows, view.keys)
     figures = [name for name in ("seconds", "area_mm2", "utilization", "dram_bytes", "energy_pj") if name != value]
+    if "accuracy" in view.columns and len(set(column_of(view, "accuracy"))) > 1 and value != "accuracy":
+        figures.insert(2, "accuracy")
     room = MOST_AXES - 4
     return [*(keys or numeric_keys(view))[:room], *(n for n in figures[:3] if n in view.columns), value]
 
