@@ -12,12 +12,13 @@ Without this (`mapping.factors: multiply`) an engine computes with the matrix th
 | tt, ring | one product for each core, the last core first | the same for all positions; a last mode (1, R S) is a \
 convolution of each channel |
 
-What is constant is folded beforehand: sigma of an SVD into the left factor, CP's weights and Tucker's R S factor into
-their neighbours. Between the products of a train every element changes its place: the vector unit moves one in a lane
-and cycle, reading whole words and writing element by element. Products wait for the move, and the move for the product
-before. What goes from one product to the next stays on the chip if it leaves a quarter of the ifmap's and of the
-ofmap's buffer to tiles (twice in one buffer for both, as it is moved there), and if it is moved or both are one buffer;
-else it goes to DRAM and comes back.
+Groups share the factors of their channels and taps, which each of them fetches. What is constant is folded
+beforehand: sigma of an SVD into the left factor, CP's weights and Tucker's R S factor into their neighbours. Between
+the products of a train every element changes its place: the vector unit moves one in a lane and cycle, reading whole
+words and writing element by element. Products wait for the move, and the move for the product before. What goes from
+one product to the next stays on the chip if it leaves a quarter of the ifmap's and of the ofmap's buffer to tiles
+(twice in one buffer for both, as it is moved there), and if it is moved or both are one buffer; else it goes to DRAM
+and comes back.
 """
 
 from __future__ import annotations
@@ -79,16 +80,15 @@ def products(weights: Decomposed, work: Work, name: str = "") -> list[Product]:
     ConfigError
         If there is none for this decomposition and this layer.
     """
-    groups = work.g if isinstance(work, ConvShape) else work.batch
-    if groups > 1:
-        raise ConfigError(f"factors of a layer of {groups} groups cannot be run one after another", name)
-    kind = weights.kind
+    groups, kind = work.g if isinstance(work, ConvShape) else work.batch, weights.kind
+    if groups > 1 and (kind in ("tt", "ring") or isinstance(work, GemmShape)):
+        raise ConfigError(f"a {kind} of a layer of {groups} groups cannot be run core by core", name)
     if kind in ("low_rank", "svd", "cur"):
         return _low_rank(weights, work)
     if kind in ("tt", "ring"):
         return _train(weights, work)
     if kind in ("tucker", "cp") and isinstance(work, ConvShape):
-        modes = (work.m, 1, 1), (1, work.c, work.r * work.s)
+        modes = (work.m, 1, 1), (1, work.c // work.g, work.r * work.s)
         if (weights.row_modes, weights.column_modes) == modes:
             return _conv_factors(weights, work)
     raise ConfigError(
@@ -99,14 +99,14 @@ def products(weights: Decomposed, work: Work, name: str = "") -> list[Product]:
 
 
 def _pixelwise(work: Work, outputs: int, inputs: int) -> Work:
-    """A 1 x 1 convolution of the layer's output pixels, or a product of its rows."""
+    """A 1 x 1 convolution of the layer's output pixels, or a product of its rows; sizes of all groups together."""
     if isinstance(work, GemmShape):
         return GemmShape(work.m, outputs, inputs)
-    return ConvShape(work.n, inputs, work.p, work.q, outputs, 1, 1)
+    return ConvShape(work.n, inputs, work.p, work.q, outputs, 1, 1, g=work.g)
 
 
 def _low_rank(weights: Decomposed, work: Work) -> list[Product]:
-    rank = weights.ranks[0]
+    rank = weights.ranks[0] * (work.g if isinstance(work, ConvShape) else 1)
     outputs = work.n if isinstance(work, GemmShape) else work.m
     first: Work = replace(work, n=rank) if isinstance(work, GemmShape) else replace(work, m=rank)
     names = {"low_rank": ("right", "left"), "svd": ("right", "left"), "cur": ("rows", "middle", "columns")}
@@ -117,12 +117,11 @@ def _low_rank(weights: Decomposed, work: Work) -> list[Product]:
 
 def _conv_factors(weights: Decomposed, work: ConvShape) -> list[Product]:
     cp = weights.kind == "cp"
-    to, back = (weights.ranks[0], weights.ranks[0]) if cp else (weights.ranks[1], weights.ranks[0])
-    middle = replace(work, c=to, m=back, g=to if cp else 1)
+    back, to = (work.g * weights.ranks[0], work.g * weights.ranks[0 if cp else 1])
     return [
-        Product("factor1", ConvShape(work.n, work.c, work.h, work.w, to, 1, 1)),
-        Product("factor2" if cp else "kernel", middle),
-        Product("factor0", ConvShape(work.n, back, work.p, work.q, work.m, 1, 1)),
+        Product("factor1", ConvShape(work.n, work.c, work.h, work.w, to, 1, 1, g=work.g)),
+        Product("factor2" if cp else "kernel", replace(work, c=to, m=back, g=to if cp else work.g)),
+        Product("factor0", _pixelwise(work, work.m, back)),
     ]
 
 

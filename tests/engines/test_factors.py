@@ -31,9 +31,20 @@ def linear(rows: int = 3, inputs: int = 48, outputs: int = 64) -> Network:
     return Network("linear", [Node("x", Input((rows, inputs))), Node("fc", Linear(outputs, bias=False), ("x",))])
 
 
+GROUPED = Network("grouped", [Node("x", Input((1, 6, 8, 8))), Node("fc", Conv(8, 3, 1, 1, groups=2), ("x",))])
+
 CASES: dict[str, tuple[Network, str, dict[str, tuple[int, ...]], dict[str, Any]]] = {
     "svd": (linear(), "svd", {"left": (64, 5), "sigma": (5,), "right": (5, 48)}, {"rank": 5}),
     "cur": (linear(), "cur", {"columns": (64, 5), "middle": (5, 5), "rows": (5, 48)}, {"rank": 5}),
+    "svd conv, groups": (GROUPED, "svd", {"left": (8, 4), "sigma": (4,), "right": (4, 27)}, {"rank": 4}),
+    "tucker conv, groups": (
+        GROUPED, "tucker", {"kernel": (5, 2, 9), "factor0": (8, 5), "factor1": (3, 2), "factor2": (9, 9)},
+        {"row_modes": [8, 1, 1], "column_modes": [1, 3, 9], "ranks": [5, 2, 9]},
+    ),
+    "cp conv, groups": (
+        GROUPED, "cp", {"weights": (7,), "factor0": (8, 7), "factor1": (3, 7), "factor2": (9, 7)},
+        {"row_modes": [8, 1, 1], "column_modes": [1, 3, 9], "ranks": [7]},
+    ),
     "svd conv": (CONV, "svd", {"left": (8, 4), "sigma": (4,), "right": (4, 54)}, {"rank": 4}),
     "tucker conv": (
         CONV, "tucker", {"kernel": (5, 3, 9), "factor0": (8, 5), "factor1": (6, 3), "factor2": (9, 9)},
@@ -126,7 +137,7 @@ def conv(x: NDArray[Any], w: NDArray[Any], pad: int, groups: int = 1) -> NDArray
     return out
 
 
-@pytest.mark.parametrize("case", ["tucker conv", "cp conv", "svd conv"])
+@pytest.mark.parametrize("case", [name for name in CASES if "conv" in name and not name.startswith("tt")])
 def test_the_chain_is_the_convolution(tmp_path: Path, case: str) -> None:
     trace = traced(tmp_path, case)
     weights, x = weights_of(trace), np.random.Generator(np.random.Philox(3)).integers(-4, 5, (6, 8, 8))
@@ -135,17 +146,19 @@ def test_the_chain_is_the_convolution(tmp_path: Path, case: str) -> None:
     work = trace.network["fc"].work
     assert isinstance(work, ConvShape)
     chain = [p.shape for p in products(weights, work)]
-    if case == "svd conv":
+    if case.startswith("svd"):
         filters = [cores["right"], cores["left"] * cores["sigma"]]
-    elif case == "cp conv":
+    elif case.startswith("cp"):
         filters = [cores["factor1"].T, cores["factor2"].T, cores["factor0"] * cores["weights"]]
     else:
         filters = [cores["factor1"].T, np.tensordot(cores["kernel"], cores["factor2"], (2, 1)), cores["factor0"]]
     value = x.astype(float)
     for shape, matrix in zip(chain, filters, strict=True):
         assert isinstance(shape, ConvShape)
-        value = conv(value, matrix.reshape(shape.m, shape.c // shape.g, shape.r, shape.s), shape.pad[0], shape.g)
-    assert np.array_equal(value, conv(x, operand.values(), 1))
+        # all groups use the same factors, but for the last one, whose rows are outputs
+        every = np.tile(matrix, (shape.m // matrix.shape[0], *[1] * (matrix.ndim - 1)))
+        value = conv(value, every.reshape(shape.m, shape.c // shape.g, shape.r, shape.s), shape.pad[0], shape.g)
+    assert np.array_equal(value, conv(x, operand.values(), 1, work.g))
 
 
 @pytest.mark.parametrize("case", ["tt", "ring"])
@@ -227,7 +240,7 @@ def test_gates_of_an_lstm(tmp_path: Path) -> None:
 
 def test_refusals(tmp_path: Path) -> None:
     weights = weights_of(traced(tmp_path, "tt"))
-    with pytest.raises(ConfigError, match="layer x: factors of a layer of 2 groups"):
+    with pytest.raises(ConfigError, match="layer x: a tt of a layer of 2 groups cannot be run core by core"):
         products(weights, GemmShape(1, 64, 48, 2), "layer x")
     tucker = replace(weights_of(traced(tmp_path, "tucker conv")), row_modes=(8, 1, 1), column_modes=(2, 3, 9))
     with pytest.raises(ConfigError, match=r"layer x: factors of tucker with modes .* cannot be run as products"):
