@@ -207,6 +207,18 @@ def test_a_worker_that_dies_is_found_and_the_others_finish(tmp_path: Path) -> No
     assert [found[job.hash].kind for job in innocent[1:]] == ["input"] * 5
 
 
+def test_a_worker_of_a_cluster_that_dies_is_retried_and_then_reported(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    jobs = jobs_of(small(sweep={"engine.cols": [4, 0]}), tmp_path)
+    outcomes: list[Outcome] = []
+    cluster = DaskCluster("local", 1)
+    try:
+        execute(cluster, [], [killer(jobs[0], "deadly"), jobs[1]], outcomes.extend)
+    finally:
+        cluster.close(now=True)
+    assert {(outcome.hash, outcome.kind) for outcome in outcomes} == {("deadly", "died"), (jobs[1].hash, "input")}
+
+
 def test_a_worker_with_another_accelsim_ends_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("accelsim.sweep.worker.model_version", lambda: "0.0.1+other")
     with pytest.raises(ConfigError, match=r"this worker has accelsim 0\.0\.1\+other, the sweep was started with"):
