@@ -80,11 +80,12 @@ class Cnvlutin(DaDianNao):
         return [*super().costs(model, bits), register_rows(model, "lane_register", width, count=lanes)]
 
     def interval(self, part: Part, m: Any, n: Any, k: Any) -> Any:
-        """Of DaDianNao's steps, the share of nonzeros."""
-        steps = super().interval(part, m, n, k)
+        """Each lane's bricks, of as many nonzeros as on average: parts of a sum have fewer bricks to deal out."""
         if self.runs_dense(part):
-            return steps
-        return np.maximum(1, -(-steps * max(1, round(1024 * part.density("ifmap"))) // 1024))
+            return super().interval(part, m, n, k)
+        lanes = int(self.spec.lanes)
+        brick = max(1, round(lanes * part.density("ifmap")))
+        return m * -(-n // self.grid(part).filters) * -(-(-(-k // lanes)) // lanes) * brick
 
     def stored_bits(self, part: Part) -> dict[str, int]:
         """Every place of a brick has room for a value and its offset."""

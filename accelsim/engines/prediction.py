@@ -83,8 +83,9 @@ class Prediction(SparseEngine):
         ]
 
     def interval(self, part: Part, m: Any, n: Any, k: Any) -> Any:
-        """All bits of all outputs."""
-        return -(-m // self.spec.cols) * -(-n // self.spec.rows) * k * part.bits("ifmap")
+        """All bits of all outputs; parts of sums count twice, as nothing can be predicted from them."""
+        parts = 1 + (np.asarray(k) < part.loops.channels * part.loops.window)
+        return -(-m // self.spec.cols) * -(-n // self.spec.rows) * k * part.bits("ifmap") * parts
 
     def predicts(self, part: Part) -> bool:
         """Whether the layer's outputs go through a ReLU, and some bits are left for later."""

@@ -83,9 +83,10 @@ class Snapea(SparseEngine):
         ]
 
     def interval(self, part: Part, m: Any, n: Any, k: Any) -> Any:
-        """Of sums that are computed in full."""
-        spec = self.spec
-        return -(-m // (spec.rows * spec.lanes)) * -(-n // spec.cols) * k
+        """Of sums that are computed in full; parts of sums count twice, as they cannot stop early."""
+        spec, loops = self.spec, part.loops
+        parts = 1 + (np.asarray(k) < loops.channels * loops.window)
+        return -(-m // (spec.rows * spec.lanes)) * -(-n // spec.cols) * k * parts
 
     # --- which layers stop early ---
 
