@@ -37,7 +37,7 @@ class Entry:
     changes: tuple[str, ...] = ()
 
 
-#: Colours: Okabe and Ito's. One line adds an architecture.
+#: Colours: Okabe and Ito's, then Tol's muted ones. One line adds an architecture.
 ENTRIES = (
     Entry("dadiannao", "DaDianNao, 16 bit", 16, "#000000", "s"),
     Entry("dadiannao_8", "DaDianNao, 8 bit", 8, "#777777", "D"),
@@ -47,6 +47,12 @@ ENTRIES = (
     Entry("loom", "Loom", 16, "#D55E00", "<"),
     Entry("laconic", "Laconic", 16, "#CC79A7", ">"),
     Entry("bit_fusion", "Bit Fusion", 16, "#0072B2", "P"),
+    Entry("unpu", "UNPU", 16, "#882255", "h"),
+    Entry("dnpu", "DNPU", 4, "#332288", "p"),
+    Entry("minerva", "Minerva", 8, "#999933", "d"),
+    Entry("tnn_fpga", "TNN", 2, "#117733", "*"),
+    Entry("yodann", "YodaNN", 1, "#AA4499", "X"),
+    Entry("xne", "XNE", 1, "#44AA99", "x"),
 )
 
 #: One node, clock and DRAM for all.

@@ -135,14 +135,12 @@ def binary_rows() -> list[Row]:
     # the first layer sees 3 channels of more bits: not one for 128 XNOR gates
     compute = [layer.name for layer in resnet if layer.kind in ("conv", "linear")][1:]
     cycles = sum(on_array(arch, trace, name) for name in compute)
-    found.append(
-        Row("XNE", "ResNet-34 without its first layer", "frame rate of the engine", "frames/s",
-            arch.spec.clock_hz / cycles, published("XNE", "frame_rate", ""), "TCAD 2018, abstract", None,
-            "the clock, 250 MHz, is assumed from this figure at full lanes: no independent check; memory left out")
-    )  # fmt: skip
+    rate, theirs = arch.spec.clock_hz / cycles, published("XNE", "frame_rate", "")
+    where, note = "ResNet-34 without its first layer", "the clock, 250 MHz, is assumed from this figure: no check"
+    found.append(Row("XNE", where, "frame rate", "frames/s", rate, theirs, "TCAD 2018, abstract", None, note))
     macs = sum(resnet[name].macs for name in compute)
     found.append(
-        Row("XNE", "ResNet-34 without its first layer", "products a cycle", "", macs / cycles, 128.0, "TCAD 2018, 128 lanes as recalled", None,
+        Row("XNE", where, "products a cycle", "", macs / cycles, 128.0, "TCAD 2018, 128 lanes as recalled", None,
             "the rest: loads of inputs, thresholds, sets of fewer than 128 inputs")
     )  # fmt: skip
     low = load_arch("xne", ["technology.vdd=0.4"])
@@ -159,7 +157,7 @@ def binary_rows() -> list[Row]:
     theirs = published("BRein memory", "throughput", "")
     found.append(
         Row("BRein Memory", "64 x 784 to 1752", "rate of a binary layer", "TOPS", gops(brein, trace, "fc") / 1000,
-            theirs, "VLSI 2017, abstract", 2.0, "292 outputs of a module follow from this figure: no independent check")
+            theirs, "VLSI 2017, abstract", None, "292 outputs a module follow from this figure: no independent check")
     )  # fmt: skip
     return found
 
@@ -209,7 +207,7 @@ def ternary_rows() -> list[Row]:
     theirs = published("TNN FPGA", "throughput", "13 W")
     found = [
         Row("TNN FPGA", "128 to 256 maps, 3 x 3", "rate", "TMAC/s", gops(arch, trace, "conv") / 2000, theirs,
-            "FPL 2017, abstract", 3.0, "neurons chosen as the power of two below the published rate / 250 MHz")
+            "FPL 2017, abstract", None, "neurons follow from this figure: no independent check")
     ]  # fmt: skip
     layers: list[tuple[str, Op]] = []
     for number, maps in enumerate((64, 128, 256)):
