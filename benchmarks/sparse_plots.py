@@ -137,6 +137,7 @@ def work(folder: Path) -> None:
     right.set_xlabel("cycles of a PE in a group of outputs, over the mean")
     right.set_ylabel("PEs and groups (%)")
     right.set_title("SCNN, between two barriers")
+    right.set_ylim(top=1.35 * right.get_ylim()[1])  # room for the legend
     right.legend(loc="upper left")
     save(figure, folder / "sparse_work.png", dpi=150)
 
