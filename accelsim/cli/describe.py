@@ -91,7 +91,7 @@ def _value(value: Any) -> str:
         return f"{value:,}" if abs(value) >= 10000 else str(value)
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return "-" if value is None else str(value)
+    return "-" if value is None or value == "" else str(value)
 
 
 def _source(key: str, notes: Mapping[str, str], arch: Architecture) -> str:
