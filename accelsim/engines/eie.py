@@ -111,7 +111,6 @@ class Eie(QueueEngine):
         index_bits: int = pydantic.Field(default=4, ge=0, le=16, description="bits of the run of zeros before it")
         pointer_bits: int = pydantic.Field(default=17, ge=1, le=32, description="bits of a column's pointer")
         latency: int = pydantic.Field(default=6, ge=0, le=100, description="stages from the queue to the result")
-        line_entries: int = pydantic.Field(default=8, ge=1, le=64, description="entries in a line of the matrix memory")
         pointer_bytes: int = pydantic.Field(default=32768, ge=1, description="pointer memory of a PE")
 
     def peak_macs_per_cycle(self, bits: dict[str, int]) -> int:
