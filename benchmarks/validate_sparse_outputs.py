@@ -52,7 +52,8 @@ def rows() -> list[Row]:
         return [
             compared(
                 "snapea", "early", 1.28, "ISCA 2018, exact mode, five networks on average",
-                "weights are drawn, and the twin is the same array, not Eyeriss",
+                "half of the sums stop early, but neighbouring positions of drawn inputs are not alike, so that one of the "
+                "four lanes of a PE nearly always goes on to the end; the twin is the same array, not Eyeriss",
             ),
             compared(
                 "prediction", "predict", 2.5, "ISCA 2018, abstract",

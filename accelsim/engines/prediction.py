@@ -83,9 +83,12 @@ class Prediction(SparseEngine):
         ]
 
     def interval(self, part: Part, m: Any, n: Any, k: Any) -> Any:
-        """All bits of all outputs; parts of sums count twice, as nothing can be predicted from them."""
-        parts = 1 + (np.asarray(k) < part.loops.channels * part.loops.window)
-        return -(-m // self.spec.cols) * -(-n // self.spec.rows) * k * part.bits("ifmap") * parts
+        """As if half of the outputs were left, and a round more; nothing can be predicted from parts of sums."""
+        spec, bits, sets = self.spec, part.bits("ifmap"), -(-n // self.spec.rows)
+        whole = np.asarray(k) >= part.loops.channels * part.loops.window
+        low = self.low_bits(part) if self.predicts(part) else 0
+        rounds = np.where(whole, np.minimum(sets, -(-n // (2 * spec.rows)) + 1), sets)
+        return -(-m // spec.cols) * k * (sets * (bits - low) + rounds * low)
 
     def predicts(self, part: Part) -> bool:
         """Whether the layer's outputs go through a ReLU, and some bits are left for later."""
