@@ -52,7 +52,7 @@ def rows() -> list[Row]:
         return [
             compared(
                 "snapea", "early", 1.28, "ISCA 2018, exact mode, five networks on average",
-                "half of the sums stop early, but neighbouring positions of drawn inputs are not alike, so that one of the "
+                "half of the sums stop early, but neighbouring positions of drawn inputs are not alike: one of the "
                 "four lanes of a PE nearly always goes on to the end; the twin is the same array, not Eyeriss",
             ),
             compared(
