@@ -33,8 +33,9 @@ __all__ = ["STEPS", "Context", "Key", "Object", "PerLayer", "Source", "Step", "S
 Key = tuple[str, str]
 """(layer, role)"""
 
-Object = Literal["W", "A", "E", "G", "U"]
-"""The survey's data objects: weights, activations, errors, gradients and updates of weights (Section III-D1)."""
+Object = Literal["W", "A", "E", "G", "U", "BN"]
+"""The survey's data objects: weights, activations, errors, gradients, updates of weights, and the ranges that a batch
+normalisation divides by (Section III-D1)."""
 
 ROLES_OF: dict[str, tuple[str, ...]] = {
     "W": MATRIX_ROLES,
@@ -42,6 +43,7 @@ ROLES_OF: dict[str, tuple[str, ...]] = {
     "E": ("error",),
     "G": ("gradient",),
     "U": ("update",),
+    "BN": ("norm_range",),
 }
 
 
@@ -67,7 +69,7 @@ class StepParams(Spec):
     ----------
     layers : selector
         See `selectors`. Default: every layer that has the operand.
-    object : W, A, E, G or U
+    object : W, A, E, G, U or BN
     roles : list of str, optional
         Instead of those that `object` means (W: all matrices; A: ifmap and state).
     """

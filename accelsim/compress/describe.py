@@ -34,12 +34,12 @@ class Describe(Step):
     """
 
     kind: ClassVar[str] = "describe"
-    objects: ClassVar[tuple[str, ...]] = ("A", "E", "G", "U")
+    objects: ClassVar[tuple[str, ...]] = ("A", "E", "G", "U", "BN")
 
     class Params(StepParams):
         """See the step; the rest is as in a generator."""
 
-        object: Literal["A", "E", "G", "U"] = "A"
+        object: Literal["A", "E", "G", "U", "BN"] = "A"
         bits: PerLayer[Width] = 8
         density: PerLayer[Density] = 1.0
         distribution: Literal["uniform", "laplace", "gaussian"] = "laplace"

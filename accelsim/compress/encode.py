@@ -22,7 +22,7 @@ class Encode(Step):
     """
 
     kind: ClassVar[str] = "encode"
-    objects: ClassVar[tuple[str, ...]] = ("W", "A", "E", "G", "U")
+    objects: ClassVar[tuple[str, ...]] = ("W", "A", "E", "G", "U", "BN")
 
     class Params(StepParams):
         """`format` is required."""

@@ -74,5 +74,7 @@ def default_signed(network: Network, layer: Layer, role: str, signed: dict[str, 
     """Whether an operand is signed unless one says otherwise; `signed` as from `signed_outputs`."""
     if role in WEIGHT_ROLES and layer.kind != "matmul":
         return True
+    if role == "norm_range":
+        return False
     tensor = operand_tensor(network, layer, role)
     return True if tensor is None else signed[tensor]

@@ -47,6 +47,7 @@ ROLES = {
     "error": "training: the loss' derivative by the output, which flows back into the layer",
     "gradient": "training: the loss' derivative by the filter",
     "update": "training: what is added to the filter",
+    "norm_range": "training: each output channel's scaled range over the batch, which a range batch norm divides by",
 }
 """Roles of operands, in the order in which a trace lists them."""
 
@@ -125,6 +126,8 @@ def role_shapes(layer: Layer, role: str) -> tuple[Dims, ...]:
         return (layer.weights["filter"],) if "filter" in layer.weights else ()
     if role in MATRIX_ROLES:
         return (layer.weights[role],) if role in layer.weights else ()
+    if role == "norm_range":
+        return ((layer.weights["filter"][0],),) if layer.kind in ("conv", "linear") else ()
     if role == "bias":
         return _bias_shapes(layer)
     if role == "ifmap":

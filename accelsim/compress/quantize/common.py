@@ -29,7 +29,7 @@ HISTOGRAM_BINS = 1 << 16
 class Quantizer(Step):
     """Base of all quantizers: any object, any tensor of finite numbers."""
 
-    objects: ClassVar[tuple[str, ...]] = ("W", "A", "E", "G", "U")
+    objects: ClassVar[tuple[str, ...]] = ("W", "A", "E", "G", "U", "BN")
 
     class Params(StepParams):
         """Keys of the quantizer."""
