@@ -47,18 +47,21 @@ def ifmap_nonzeros(part: Part, tiles: Tiles, mask: NDArray[Any] | None = None) -
     out = np.zeros(len(tiles), np.int64)
     if isinstance(part.shape, ConvShape):
         per_group = part.shape.c // part.shape.g
-        starts = (
-            used["image0"],
-            used["group0"] * per_group + used["channel0"],
-            used["in_row0"],
-            used["in_col0"],
-        )
-        extents = (
-            used["images"],
-            np.where(used["groups"] > 1, used["groups"] * per_group, used["channels"]),
-            used["in_rows"],
-            used["in_cols"],
-        )
+        whole = bool((used["channels"] == per_group).all())  # then a tile's groups lie beside each other
+        total = np.zeros(len(used), np.int64)
+        for group in range(1 if whole or not len(used) else int(used["groups"].max())):
+            here = used["groups"] > group
+            starts = (
+                used["image0"],
+                (used["group0"] + group) * per_group + used["channel0"],
+                used["in_row0"],
+                used["in_col0"],
+            )
+            channels = used["groups"] * per_group if whole else used["channels"]
+            extents = (used["images"], np.where(here, channels, 0), used["in_rows"], used["in_cols"])
+            total += box_sums(mask, starts, extents)
+        out[fetched] = total
+        return out
     else:
         mask = mask[..., None]
         starts = (used["group0"], used["image0"], used["channel0"], np.zeros(len(used), np.int64))
@@ -75,7 +78,7 @@ def box_sums(mask: NDArray[Any], starts: tuple[Any, ...], extents: tuple[Any, ..
     """
     bounds = []
     for axis, (start, extent) in enumerate(zip(starts, extents, strict=True)):
-        begin = np.asarray(start, np.int64)
+        begin = np.minimum(np.asarray(start, np.int64), mask.shape[axis])
         end = np.minimum(begin + np.asarray(extent, np.int64), mask.shape[axis])
         borders = np.unique(np.concatenate([begin, end]))
         bounds.append((borders, np.searchsorted(borders, begin), np.searchsorted(borders, end)))

@@ -55,9 +55,10 @@ def input_counts(part: Part, tile: Any, cuts: Ints, dense: bool) -> Ints:
         return np.asarray(np.add.reduceat(mask.swapaxes(1, 2), cuts, axis=2, dtype=np.int64))
     top, left, bottom, right = shape.pad
     per_group = shape.c // shape.g
-    first = g0 * per_group + c0
-    count = channels if groups == 1 else groups * per_group
-    mask = part.ifmap()[images, first : first + count] != 0
+    # of every group of the tile the same channels
+    mask = part.ifmap()[images, g0 * per_group : (g0 + groups) * per_group] != 0
+    mask = mask.reshape(len(mask), groups, per_group, *mask.shape[2:])[:, :, c0 : c0 + channels]
+    mask = mask.reshape(len(mask), groups * channels, *mask.shape[3:])
     mask = np.pad(mask, ((0, 0), (0, 0), (top, bottom), (left, right)))
     taps = int(tile["k"]) // channels
     out = np.empty((groups, channels, taps, len(cuts)), np.int64)
