@@ -269,9 +269,9 @@ def test_words_depend_on_names_and_seed_and_on_nothing_else() -> None:
 
 def test_every_step_says_what_it_does_and_where_it_applies() -> None:
     for name, kind in STEPS.items():
-        assert kind.kind == name and kind.__doc__ and set(kind.objects) <= set("WAEGU")
+        assert kind.kind == name and kind.__doc__ and set(kind.objects) <= {"W", "A", "E", "G", "U", "BN"}
         assert issubclass(kind.Params, StepParams)
-    with pytest.raises(ConfigError, match="recipe: object must be one of A, E, G, U for describe, got W"):
+    with pytest.raises(ConfigError, match="recipe: object must be one of A, E, G, U, BN for describe, got W"):
         step = STEPS.lookup("describe")
         step(StepParams(), "describe", "recipe", make_step("uniform").context)
 
