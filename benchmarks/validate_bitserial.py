@@ -16,7 +16,7 @@ import numpy as np
 from validation_rows import Row, main, references
 
 from accelsim.base.units import ceil_div
-from accelsim.compress.quantize.profiled import Profile, profiles
+from accelsim.compress.quantize.profiled import profiles
 from accelsim.engines.base import ENGINES, Engine, Task
 from accelsim.mapping.problem import Mapping, Room
 from accelsim.sim.passes import PassTable
