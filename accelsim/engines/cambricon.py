@@ -26,7 +26,7 @@ from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, mac_rows, register_rows
 from accelsim.engines.base import ENGINES
 from accelsim.engines.compressed import packed_bytes
-from accelsim.engines.match_kernels import match_segments, window_lines
+from accelsim.engines.match_kernels import match_segments, window_lines, wrapping
 from accelsim.engines.part import Part
 from accelsim.engines.skip_tiles import (
     SparseEngine,
@@ -111,7 +111,8 @@ class Cambricon(SparseEngine):
             masks = lines(group_filters(part, whole, group) != 0)
             out = np.zeros((1, len(masks), 3), np.int64)
             every = np.full((1, masks.shape[1]), ~np.uint64(0))
-            match_segments(every, masks, self.spec.segment // 64, self.spec.multipliers, out)
+            with wrapping():
+                match_segments(every, masks, self.spec.segment // 64, self.spec.multipliers, out)
             return masks, out[0]
 
         masks, counts = self.remember(part, key, make)
@@ -260,7 +261,8 @@ class CambriconS(Cambricon):
         index, sizes = self._blocks(part, tile, group, blocks)
         seen = self._seen(part, tile, group)
         out = np.zeros((max(2, len(seen)), len(index), 3), np.int64)  # one row would add all lines up
-        match_segments(seen, index, spec.segment // 64, spec.multipliers, out)
+        with wrapping():
+            match_segments(seen, index, spec.segment // 64, spec.multipliers, out)
         out[..., 2] *= sizes
         return out[: len(seen)].reshape(loops.images, loops.p, loops.q, len(index), 3)
 

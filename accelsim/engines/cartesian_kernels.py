@@ -183,6 +183,68 @@ def cartesian(acts, weights, numbers, out):  # type: ignore[no-untyped-def]
                     out[b, c, pe, 2] += held * np.int64(chunks[i, 2] - chunks[i, 1])
 
 
+@kernel
+def one_output(acts, weights, numbers, out):  # type: ignore[no-untyped-def]
+    """As `cartesian`, for a stride of 1 and an output of one position, as of a matrix product.
+
+    A weight's product counts only with the input at its own place, so that one chunk of inputs is looked at for each
+    weight, and every other one takes a cycle for a set of weights.
+    """
+    channels, size_x, size_y = acts.shape
+    block_x, block_y, pes_x, pes_y, lanes_a, lanes_w, banks, span = numbers[4:12]
+    first_x, first_y = numbers[14:]
+    outputs = weights.shape[3]
+    chunk_at = np.zeros((size_x, size_y), np.int64)
+    chunks = np.zeros((size_x * size_y, 2), np.int64)  # PE, inputs
+    longer = np.zeros(len(chunks), np.int64)
+    listed = np.zeros((weights.shape[1] * weights.shape[2] * span, 3), np.int64)
+    there = np.zeros(lanes_w, np.int64)
+    hits = np.zeros(lanes_w, np.int64)
+    for c in range(channels):
+        made = 0
+        chunk_at[:] = -1
+        for pe in range(pes_x * pes_y):
+            left = 0
+            for x in range(first_x + pe // pes_y * block_x, min(size_x, first_x + (pe // pes_y + 1) * block_x)):
+                for y in range(first_y + pe % pes_y * block_y, min(size_y, first_y + (pe % pes_y + 1) * block_y)):
+                    if acts[c, x, y]:
+                        if left == 0:
+                            chunks[made, 0], chunks[made, 1] = pe, 0
+                            made += 1
+                            left = lanes_a
+                        left -= 1
+                        chunks[made - 1, 1] += 1
+                        chunk_at[x, y] = made - 1
+        for b in range(-(-outputs // span)):
+            held = list_weights(weights, c, 0, 0, (1, 1), b * span, min(outputs, (b + 1) * span), listed)
+            sets = -(-held // lanes_w)
+            longer[:made] = 0
+            for w0 in range(0, held, lanes_w):
+                for j in range(min(held - w0, lanes_w)):
+                    at = chunk_at[listed[w0 + j, 1], listed[w0 + j, 2]]
+                    there[j], hits[j] = at, 1
+                    if at < 0:
+                        continue
+                    most = 1
+                    for i in range(j):  # those that meet the same inputs
+                        if there[i] == at:
+                            most = max(most, hits[i])
+                            same = bank_of(listed[w0 + i, 0], 0, 0, banks) == bank_of(listed[w0 + j, 0], 0, 0, banks)
+                            hits[j] += same
+                    longer[at] += max(0, hits[j] - most)
+            for i in range(made):
+                pe = chunks[i, 0]
+                out[b, c, pe, 0] += sets + longer[i]
+                out[b, c, pe, 1] += sets
+                out[b, c, pe, 2] += held * chunks[i, 1]
+
+
+@one_output.warms_up_with
+def _one_output():  # type: ignore[no-untyped-def]
+    numbers = np.array([1, 1, 1, 1, 1, 1, 2, 2, 4, 4, 32, 1, 2, 2, 0, 0], np.int64)
+    return np.ones((1, 2, 2), np.uint8), np.ones((1, 2, 2, 1), np.uint8), numbers, np.zeros((1, 1, 4, 3), np.int64)
+
+
 @cartesian.warms_up_with
 def _cartesian():  # type: ignore[no-untyped-def]
     numbers = np.array([2, 2, 1, 1, 2, 2, 1, 1, 4, 4, 32, 1, 1, 1, 0, 0], np.int64)

@@ -88,7 +88,7 @@ def box_sums(mask: NDArray[Any], starts: tuple[Any, ...], extents: tuple[Any, ..
     # the axis that shrinks most goes first: the sums take eight times the mask's memory
     for axis in sorted(range(4), key=lambda a: (len(bounds[a][0]) / mask.shape[a], a)):
         borders = bounds[axis][0]
-        cells = np.add.reduceat(cells, borders[borders < mask.shape[axis]], axis=axis, dtype=np.int64)
+        cells = _between(cells, borders[borders < mask.shape[axis]], axis)
     low, high = [b[1] for b in bounds], [b[2] for b in bounds]
     table = np.zeros(tuple(n + 1 for n in cells.shape), np.int64)
     table[1:, 1:, 1:, 1:] = cells.cumsum(0).cumsum(1).cumsum(2).cumsum(3)
@@ -98,6 +98,15 @@ def box_sums(mask: NDArray[Any], starts: tuple[Any, ...], extents: tuple[Any, ..
         sign = -1 if bin(corner).count("1") % 2 else 1
         total += sign * table[picks]
     return total
+
+
+def _between(cells: NDArray[Any], borders: Counts, axis: int) -> Counts:
+    """Sums from each border to the next; those of a mask begin as bytes, which is ten times as fast."""
+    if cells.dtype == bool:
+        runs = np.union1d(borders, np.arange(borders[0], cells.shape[axis], 255))
+        cells = np.add.reduceat(cells.view(np.uint8), runs, axis=axis, dtype=np.uint8)
+        borders = np.searchsorted(runs, borders)
+    return np.asarray(np.add.reduceat(cells, borders, axis=axis, dtype=np.int64))
 
 
 def packed_bytes(

@@ -5,22 +5,30 @@ A *line* is a row of uint64 words, lowest bit first.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import numpy as np
 
 from accelsim.base.kernels import kernel
 
 
+def wrapping() -> AbstractContextManager[None]:
+    """Around what counts bits: machine words wrap silently, numpy's scalars warn."""
+    return np.errstate(over="ignore")
+
+
 @kernel
 def ones(word):  # type: ignore[no-untyped-def]
-    """Set bits of a uint64."""
+    """Set bits of a uint64.
+
+    LLVM knows this sum in just this form and makes one instruction of it. Without JIT its product, which wraps, warns:
+    callers say `wrapping()`.
+    """
     a, b, c = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333), np.uint64(0x0F0F0F0F0F0F0F0F)
-    word = (word & a) + ((word >> np.uint64(1)) & a)
+    word = word - ((word >> np.uint64(1)) & a)
     word = (word & b) + ((word >> np.uint64(2)) & b)
-    word = (word & c) + ((word >> np.uint64(4)) & c)
-    word += word >> np.uint64(8)
-    word += word >> np.uint64(16)
-    word += word >> np.uint64(32)
-    return np.int64(word & np.uint64(127))
+    word = (word + (word >> np.uint64(4))) & c
+    return np.int64((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
 @kernel
@@ -58,6 +66,13 @@ def _windows():  # type: ignore[no-untyped-def]
 
 
 @kernel
+def four(left, right, w):  # type: ignore[no-untyped-def]
+    """Places that four words share, from word `w` on."""
+    low = ones(left[w] & right[w]) + ones(left[w + 1] & right[w + 1])
+    return low + ones(left[w + 2] & right[w + 2]) + ones(left[w + 3] & right[w + 3])
+
+
+@kernel
 def match_segments(left, right, words, width, out):  # type: ignore[no-untyped-def]
     """Searches for the places that each line of `left` shares with each line of `right`, segment by segment.
 
@@ -65,15 +80,32 @@ def match_segments(left, right, words, width, out):  # type: ignore[no-untyped-d
     out: zeros (lines of left or 1, lines of right, 3): cycles, segments that share nothing, places shared; with one
     row all lines of `left` are added up.
     """
-    apart = out.shape[0] > 1
+    size = left.shape[1]
+    # a table is much faster than a division; segments of any size but four words are long or rare
+    price = np.zeros(257, np.int64)
+    for count in range(257):
+        price[count] = max(1, (count + width - 1) // width)
     for i in range(left.shape[0]):
-        o = i if apart else 0
+        o = i if out.shape[0] > 1 else 0
+        a = left[i]
         for j in range(right.shape[0]):
+            b = right[j]
             cycles, empty, shared = 0, 0, 0
-            for first in range(0, left.shape[1], words):
+            done = 0
+            if words == 4:
+                done = size - size % 4
+                for s in range(size // 4):
+                    count = four(a, b, 4 * s)
+                    shared += count
+                    empty += count == 0
+                    cycles += price[count]
+            for first in range(done, size, words):
+                last = min(first + words, size)
                 count = 0
-                for w in range(first, min(first + words, left.shape[1])):
-                    count += ones(left[i, w] & right[j, w])
+                for q in range((last - first) // 4):
+                    count += four(a, b, first + 4 * q)
+                for w in range(last - (last - first) % 4, last):
+                    count += ones(a[w] & b[w])
                 shared += count
                 empty += count == 0
                 cycles += max(1, (count + width - 1) // width)

@@ -27,7 +27,7 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, noc_rows, register_rows, scratchpad_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.cartesian_kernels import cartesian, queued
+from accelsim.engines.cartesian_kernels import cartesian, one_output, queued
 from accelsim.engines.compressed import filter_nonzeros, ifmap_nonzeros, packed_bytes
 from accelsim.engines.part import Part
 from accelsim.engines.sequences import inputs_of
@@ -230,6 +230,8 @@ class Scnn(ProductEngine):
         numbers = np.array([*shape, *lanes, span, *taps, seen[0][0], seen[1][0]], np.int64)
         if spec.accumulator_queue or spec.inputs * spec.weights > 16:
             queued(acts, weights, numbers, spec.accumulator_queue, spec.barrier == "channel", out)
+        elif outputs == (1, 1) and stride == (1, 1) and acts.shape[1:] == weights.shape[1:3]:
+            one_output(acts, weights, numbers, out)
         else:
             cartesian(acts, weights, numbers, out)
         if not spec.halo:

@@ -22,7 +22,7 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, register_rows, scratchpad_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.match_kernels import ones
+from accelsim.engines.match_kernels import ones, wrapping
 from accelsim.engines.part import Part
 from accelsim.engines.skip_tiles import SparseSpec
 from accelsim.engines.sparse_products import Ints, ProductEngine, input_rows, splits, weight_mask
@@ -158,7 +158,8 @@ class SparTen(ProductEngine):
         for a, b in zip(inputs, weights, strict=True):
             held = self.held(b, channels)
             out = np.zeros((len(a), 3), np.int64)
-            inner_joins(self.lines(a, channels), self.lines(b, channels), held, spec.barrier == "chunk", out)
+            with wrapping():
+                inner_joins(self.lines(a, channels), self.lines(b, channels), held, spec.barrier == "chunk", out)
             block = ceil_div(len(a), spec.clusters)
             found["cycles"] += int(np.add.reduceat(out[:, 0], np.arange(0, len(a), block)).max())
             found["products"] += int(out[:, 1].sum())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
 from accelsim.engines.density import effectual_products
-from accelsim.engines.match_kernels import match_segments, ones, window_lines
+from accelsim.engines.match_kernels import match_segments, ones, window_lines, wrapping
 from accelsim.mapping.problem import Mapping
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Conv, Input
@@ -39,15 +39,18 @@ def test_patterns_equal_numpy(seed: int, words: int, width: int) -> None:
     bits = rng.random((2, 3, 2, 64 * words)) < rng.choice([0.02, 0.5, 1.0])  # (side, lines, segments, bits)
     left, right = (np.packbits(b, axis=-1, bitorder="little").reshape(3, -1).view(np.uint64) for b in bits)
     out = np.zeros((3, 3, 3), np.int64)
-    match_segments(left, right, words, width, out)
+    with wrapping():
+        match_segments(left, right, words, width, out)
     shared = (bits[0][:, None] & bits[1][None]).sum(-1)
     assert (out[..., 0] == np.maximum(1, -(-shared // width)).sum(-1)).all()
     assert (out[..., 1] == (shared == 0).sum(-1)).all()
     assert (out[..., 2] == shared.sum(-1)).all()
     total = np.zeros((1, 3, 3), np.int64)
-    match_segments(left, right, words, width, total)
+    with wrapping():
+        match_segments(left, right, words, width, total)
     assert (total[0] == out.sum(0)).all()
-    assert ones(left[0, 0]) == bits[0, 0, 0, :64].sum()
+    with wrapping():
+        assert ones(left[0, 0]) == bits[0, 0, 0, :64].sum()
 
 
 @given(seed=st.integers(0, 10**6), channels=st.integers(1, 130), stride=st.integers(1, 2), pad=st.integers(0, 1))

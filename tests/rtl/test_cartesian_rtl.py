@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
+from accelsim.engines.cartesian_kernels import cartesian as steps_of
+from accelsim.engines.cartesian_kernels import one_output
 from tests.engines.sparse_bench import cycles_of, engine, layer_of, sparse, task_of
 from tests.references import reference
 from tests.rtl import cartesian
@@ -131,6 +133,22 @@ def test_a_vector_is_a_plane_of_16_x_16(tmp_path: Path) -> None:
     )  # fmt: skip
     assert np.array_equal(out[:, 0, 0], w @ a[0])
     assert cycles_of(table) == cycles
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 12), sides=st.tuples(st.integers(1, 6), st.integers(1, 6)))
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+def test_outputs_of_one_position_take_a_short_cut(seed: int, n: int, sides: tuple[int, int]) -> None:
+    rng = np.random.default_rng(seed)
+    pes, lanes, span = rng.integers(1, 4, 2), rng.integers(1, 5, 2), int(rng.integers(1, n + 1))
+    blocks = [-(-side // pe) for side, pe in zip(sides, pes, strict=True)]
+    acts = (rng.random((2, *sides)) < rng.random()).astype(np.uint8)
+    weights = (rng.random((2, *sides, n)) < rng.random()).astype(np.uint8)
+    banks = int(rng.choice([1, 4, 32]))
+    numbers = np.array([1, 1, 1, 1, *blocks, *pes, *lanes, banks, span, *sides, 0, 0], np.int64)
+    found = np.zeros((2, -(-n // span), 2, int(pes.prod()), 3), np.int64)
+    steps_of(acts, weights, numbers, found[0])
+    one_output(acts, weights, numbers, found[1])
+    assert np.array_equal(*found)
 
 
 def test_planes_too_large_for_the_accumulators(tmp_path: Path) -> None:
