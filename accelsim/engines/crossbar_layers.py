@@ -106,8 +106,8 @@ def mvm_of(engine: Crossbar, layer: Resident, which: int = 0) -> Mvm:
     return engine.part_mvm(_part(layer.task, roles), k, n)
 
 
-def row_cycles(engine: Crossbar, layer: Resident, copies: int) -> tuple[int, int]:
-    """(cycles from a row's start to the next row's, to its last result) with so many copies, which share its positions.
+def row_cycles(engine: Crossbar, layer: Resident, copies: int) -> tuple[list[int], list[int]]:
+    """For each row of an item, cycles from its start to the next row's, and to its last result; copies share positions.
 
     A recurrent layer is one row: its input products follow each other, then each step waits for the one before it.
     """
@@ -121,11 +121,11 @@ def row_cycles(engine: Crossbar, layer: Resident, copies: int) -> tuple[int, int
             (work.batch - 1) * mvm_of(engine, layer, i).interval + mvm_of(engine, layer, i).latency
             for i in range(1, len(layer.products))
         )
-        return cycles + tail + work.steps * (step + pointwise), cycles + tail + work.steps * (step + pointwise)
+        return [cycles + tail + work.steps * (step + pointwise)], [cycles + tail + work.steps * (step + pointwise)]
     stream = ceil_div(layer.positions, copies) * mvm.interval
     if layer.dynamic:  # rows of all arrays are programmed at the same time
         stream += min(layer.products[0][1][1], engine.spec.rows) * engine.spec.write_row_cycles
-    return stream, stream + tail
+    return [stream] * layer.rows, [stream + tail] * layer.rows
 
 
 def item_counts(engine: Crossbar, layer: Resident, copies: int, cores: float) -> ActionCounts:
@@ -141,7 +141,7 @@ def item_counts(engine: Crossbar, layer: Resident, copies: int, cores: float) ->
         source, target = task.room_of("ifmap").name, task.room_of("ofmap").name
         counts.add(source, "read", ceil_div(inputs, task.word_bits[source]))
         counts.add(target, "write", ceil_div(outputs, task.word_bits[target]))
-    stream = row_cycles(engine, layer, copies)[0] * layer.rows
+    stream = sum(row_cycles(engine, layer, copies)[0])
     arrays = layer.crossbars * copies
     for item in engine.spec.parts:
         used: float = ceil_div(arrays, item.arrays) if item.arrays else cores

@@ -2,16 +2,22 @@
 
 A *stage* is a layer with resident weights. It makes its output rows in order, item after item. Rules:
 
-- Row b of a stage starts when the rows of its inputs that it needs are there and its cores are free for it, that is,
-  have streamed the row before.
+- Row b of a stage starts when the rows of its inputs that it needs are there, its cores are free for it, that is,
+  have streamed the row before, and every reader has a slot for it.
+- A reader has `slots` for rows of each of its inputs. A slot is taken from the start of the row's making (or from the
+  request to the memory) until the reader has streamed the last row of its own that needs it; a reader that only keeps a
+  running result (`running`) needs no row once it has come. Credits take no time.
 - `finish` cycles after its start the row is at its cores' edges. Partial sums that other cores hold then travel to
   where they are added (`gather`); rows become complete in order.
 - A complete row leaves at once, in messages, for every stage that reads it. It is there when the last has arrived;
   rows count as there in order. What stays in the same core takes no time.
-- Rows of network inputs come from the memory in order, all of them asked for at the start; rows of results go there.
-- In one cycle arrivals come before rows that are done; among equals the lower stage, then the lower row.
+- Rows of network inputs are asked of the memory in order, as slots for them come free; rows of results go there when
+  they arrive at its terminal.
+- In one cycle arrivals come before rows that are done, and those before slots that come free; among equals the lower
+  stage, then the lower row.
 
-Buffers are not bounded: the rows that wait are counted (`waiting_rows`), for the caller to judge.
+With at least `fewest_slots` on every edge the flow cannot deadlock: then there is an order, the one on demand, in which
+all rows can be made, and a flow of rows with bounded buffers completes in every order if it does in one.
 """
 
 from __future__ import annotations
@@ -45,24 +51,38 @@ class Edge:
         For each of its own rows, how many rows of one item must be there.
     sends : list of Send
         Messages that carry one row.
+    first : list of int
+        For each of its own rows, the first row of an item that it, or one after it, needs; empty: 0 for all.
+    slots : int
+        Rows that there is room for; 0: for any number.
+    running : bool
+        A row is taken in as soon as it and all before it are there: global pooling.
     """
 
     source: int
     need: list[int]
     sends: list[Send]
+    first: list[int] = field(default_factory=list)
+    slots: int = 0
+    running: bool = False
+
+    def released(self, made: int, source_rows: int) -> int:
+        """Rows of the source that are needed no more once the reader has streamed `made` rows."""
+        item, row = divmod(made, len(self.need))
+        return item * source_rows + (self.first[row] if row and self.first else 0)
 
 
 @dataclass
 class Stage:
-    """One layer; cycles are those of one row.
+    """One layer.
 
     Attributes
     ----------
     name : str
     rows : int
         Output rows of an item.
-    stream, finish : int
-        From the start of a row to the start of the next, and to its last result.
+    stream, finish : list of int
+        Cycles of each row of an item: from its start to the start of the next, and to its last result.
     macs : int
         Of a row.
     edges : list of Edge
@@ -71,8 +91,8 @@ class Stage:
 
     name: str
     rows: int
-    stream: int
-    finish: int
+    stream: list[int]
+    finish: list[int]
     macs: int = 0
     edges: list[Edge] = field(default_factory=list)
     gather: list[Send] = field(default_factory=list)
@@ -99,11 +119,23 @@ class Sink:
 
 @dataclass
 class FlowTimes:
-    """What happened to one stage, all items: first start, last end, cycles waited for inputs, most rows that waited."""
+    """What happened to one stage, all items.
+
+    Attributes
+    ----------
+    start, end : int
+        First start, last end.
+    waited, held : int
+        Cycles in which its cores stood still because an input was not there, or (once all were) because a reader had
+        no slot.
+    waiting_rows : int
+        The most rows of an input that were there before the first that a row needs.
+    """
 
     start: int = 0
     end: int = 0
     waited: int = 0
+    held: int = 0
     waiting_rows: int = 0
 
 
@@ -119,7 +151,9 @@ class Flow:
     passes : array of PASS_TIMES_DTYPE
         One for each row, `layer` being the stage, in the order of start.
     read, written : list of (index of input or stage, address, bytes)
-    messages, clock : int
+    sent : dict from (stage or -1 - input, send) to int
+        How often each stage (or the memory, for an input) sent which message.
+    clock : int
     """
 
     stages: list[FlowTimes]
@@ -127,17 +161,26 @@ class Flow:
     passes: NDArray[Any]
     read: list[tuple[int, int, int]]
     written: list[tuple[int, int, int]]
-    messages: int
+    sent: dict[tuple[int, Send], int]
     clock: int
+
+    @property
+    def messages(self) -> int:
+        """All messages."""
+        return sum(self.sent.values())
 
 
 class _Feed:
-    """Rows of one edge on their way: how many have arrived in order."""
+    """Rows of one edge on their way: how many have a slot, have arrived in order, and are needed no more."""
 
     def __init__(self, edge: Edge, source_rows: int) -> None:
         self.edge, self.source_rows = edge, source_rows
-        self.there = 0
+        self.there = self.taken = self.released = 0
         self._left: dict[int, int] = {}
+
+    @property
+    def has_slot(self) -> bool:
+        return not self.edge.slots or self.taken + 1 - self.released <= self.edge.slots
 
     def leaves(self, row: int, messages: int) -> None:
         self._left[row] = messages
@@ -156,6 +199,9 @@ class _Feed:
         return item * self.source_rows + self.edge.need[row]
 
 
+ARRIVAL, DONE, FREED = range(3)
+
+
 class _Player:
     def __init__(self, stages: Sequence[Stage], sources: Sequence[Source], sinks: Sequence[Sink], items: int) -> None:
         self.stages, self.sources, self.sinks, self.items = stages, sources, sinks, items
@@ -170,91 +216,172 @@ class _Player:
                 self.readers.setdefault(feed.edge.source, []).append((index, feed))
         self.next = [0] * len(stages)
         self.free = [0] * len(stages)
+        self.ready = [-1] * len(stages)  # since when only a slot is missing
+        self.asked = [0] * len(sources)
         self.complete = [0] * len(stages)
         self.gathering: dict[tuple[int, int], int] = {}
         self.times = [FlowTimes() for _ in stages]
         self.passes: list[tuple[int, int, int, int, int]] = []
-        self.events: list[tuple[int, int, int, int]] = []  # (cycle, kind, stage, row); kind 0: arrival, 1: row done
+        self.events: list[tuple[int, int, int, int]] = []  # (cycle, kind, stage, row)
         self.under_way: dict[int, tuple[str, Any, int, int]] = {}
-        self.sunk: list[tuple[int, int, int]] = []  # (cycle, sink, row)
-        self.messages = self.read_end = 0
+        self.requests: dict[int, tuple[bool, int, int]] = {}  # at the memory: (write, input or item, row)
+        self.read: list[tuple[int, int, int]] = []
+        self.written: list[tuple[int, int, int]] = []
+        self.item_end = [0] * items
+        self.sent: dict[tuple[int, Send], int] = {}
+        self.messages = 0
 
     def play(self, memory: Memory, network: Network) -> Flow:
-        self.network = network
-        read = self._read_inputs(memory)
+        self.network, self.memory = network, memory
+        self.known = getattr(memory, "known_completion", None)
+        for which in range(len(self.sources)):
+            self._ask(which, 0)
         for index in range(len(self.stages)):
             self._start(index, 0)
-        while self.events or self.under_way:
-            limit = self.events[0][0] if self.events else FOREVER
-            done = network.advance(limit) if self.under_way else None
-            if done is not None:
-                cycle, message = done
-                self._arrived(self.under_way.pop(message), cycle)
-                continue
-            if not self.events:
-                raise SimulationBug(f"{len(self.under_way)} messages of rows will never arrive")
-            cycle, kind, index, row = heapq.heappop(self.events)
-            if kind == 0:
-                self._send(cycle, -1 - index, row)
-            else:
-                self._done(cycle, index, row)
+        now = 0
+        while self.events or self.under_way or self.requests:
+            now = self._step(now)
         for index, stage in enumerate(self.stages):
             if self.complete[index] != stage.rows * self.items:
-                raise SimulationBug(f"{stage.name} made {self.complete[index]} of {stage.rows * self.items} rows")
-        return self._flow(memory, read)
+                made = f"{self.complete[index]} of {stage.rows * self.items} rows"
+                raise SimulationBug(f"{stage.name} made {made}: too few slots on an edge, or no input")
+        passes = np.array(sorted(self.passes, key=lambda p: (p[1], p[0], p[2])), PASS_TIMES_DTYPE)
+        clock = max([t.end for t in self.times] + self.item_end)
+        return Flow(self.times, self.item_end, passes, self.read, self.written, self.sent, clock)
 
-    def _read_inputs(self, memory: Memory) -> list[tuple[int, int, int]]:
-        asked: list[tuple[int, int, int, int]] = []
-        known = getattr(memory, "known_completion", None)
-        for item in range(self.items):
-            for which, source in enumerate(self.sources):
-                for row in range(source.rows):
-                    address = source.address + row * source.row_bytes
-                    memory.submit(0, len(asked), address, source.row_bytes, False)
-                    if known is not None:
-                        heapq.heappush(self.events, (known(), 0, which, item * source.rows + row))
-                    asked.append((which, address, source.row_bytes, item * source.rows + row))
-        left = 0 if known is not None else len(asked)
-        while left:
-            done = memory.advance(FOREVER)
-            if done is None:
-                raise SimulationBug("the memory does not deliver the inputs")
-            heapq.heappush(self.events, (done[0], 0, asked[done[1]][0], asked[done[1]][3]))
-            self.read_end = done[0]
-            left -= 1
-        return [entry[:3] for entry in asked]
+    def _step(self, now: int) -> int:
+        """Handle what comes next; neither the memory nor the network is moved past what the other may ask of it."""
+        limit = self.events[0][0] if self.events else FOREVER
+        if self.requests and self.under_way:
+            limit = min(limit, now + 1)
+        if self.requests:
+            done = self.memory.advance(limit)
+            if done is not None:
+                self._answered(*done)
+                limit = done[0]
+        if self.under_way:
+            done = self.network.advance(limit)
+            if done is not None:
+                self._arrived(self.under_way.pop(done[1]), done[0])
+                return done[0]
+        if not self.events or self.events[0][0] > limit:
+            if limit == FOREVER:
+                left = f"{len(self.under_way)} messages and {len(self.requests)} transfers"
+                raise SimulationBug(f"{left} of rows will never be complete")
+            return limit
+        cycle, kind, index, row = heapq.heappop(self.events)
+        if kind == ARRIVAL:
+            self._send(cycle, -1 - index, row)
+        elif kind == DONE:
+            self._done(cycle, index, row)
+        else:
+            self._freed(cycle, index, row)
+        return cycle
+
+    # --- memory ---
+
+    def _ask(self, which: int, now: int) -> None:
+        """Request rows of an input, as far as all its readers have slots."""
+        source, readers = self.sources[which], self.readers.get(-1 - which, [])
+        while self.asked[which] < source.rows * self.items and all(feed.has_slot for _, feed in readers):
+            row = self.asked[which]
+            self.asked[which] += 1
+            for _, feed in readers:
+                feed.taken += 1
+            address = source.address + row % source.rows * source.row_bytes
+            self.read.append((which, address, source.row_bytes))
+            self._transfer(now, address, source.row_bytes, (False, which, row))
+
+    def _transfer(self, now: int, address: int, n_bytes: int, what: tuple[bool, int, int]) -> None:
+        request = len(self.read) + len(self.written)
+        self.memory.submit(now, request, address, n_bytes, what[0])
+        self.requests[request] = what
+        if self.known is not None:
+            self._answered(self.known(), request)
+
+    def _answered(self, cycle: int, request: int) -> None:
+        write, which, row = self.requests.pop(request)
+        if write:
+            self.item_end[which] = max(self.item_end[which], cycle)
+        else:
+            heapq.heappush(self.events, (cycle, ARRIVAL, which, row))
+
+    def _out(self, now: int, number: int, row: int) -> None:
+        """A message of a result has arrived at the memory's terminal."""
+        self.gathering[-1 - number, row] -= 1
+        if self.gathering[-1 - number, row]:
+            return
+        del self.gathering[-1 - number, row]
+        sink = self.sinks[number]
+        rows = self.stages[sink.stage].rows
+        address = sink.address + row % rows * sink.row_bytes
+        self.written.append((sink.stage, address, sink.row_bytes))
+        self._transfer(now, address, sink.row_bytes, (True, row // rows, row))
+
+    # --- rows ---
 
     def _start(self, index: int, now: int) -> None:
         """Start what can be started; a row may start in the future, when the cores are free."""
-        stage, times = self.stages[index], self.times[index]
+        stage, times, readers = self.stages[index], self.times[index], self.readers.get(index, [])
         while self.next[index] < stage.rows * self.items:
-            item, row = divmod(self.next[index], stage.rows)
+            number = self.next[index]
+            item, row = divmod(number, stage.rows)
             if any(feed.there < feed.wants(item, row) for feed in self.feeds[index]):
                 return
             start = max(now, self.free[index])
-            if self.next[index] == 0:
+            if self.ready[index] < 0:
+                self.ready[index] = start
+            if not all(feed.has_slot for _, feed in readers):
+                return
+            for _, feed in readers:
+                feed.taken += 1
+            if number == 0:
                 times.start = start
             else:
-                times.waited += start - self.free[index]
-            self.free[index] = start + stage.stream
+                times.waited += self.ready[index] - self.free[index]
+                times.held += start - self.ready[index]
+            streamed, done = start + stage.stream[row], start + stage.finish[row]
+            self.free[index], self.ready[index] = streamed, -1
             ahead = max((feed.there - feed.wants(item, row) for feed in self.feeds[index]), default=0)
             times.waiting_rows = max(times.waiting_rows, ahead)
-            done = start + stage.finish
-            self.passes.append((index, start, start + stage.stream, done, stage.macs))
-            heapq.heappush(self.events, (done, 1, index, self.next[index]))
+            self.passes.append((index, start, streamed, done, stage.macs))
+            heapq.heappush(self.events, (done, DONE, index, number))
             self.next[index] += 1
+            if any(f.edge.slots for f in self.feeds[index]):
+                heapq.heappush(self.events, (streamed, FREED, index, self.next[index]))
 
-    def _message(self, now: int, send: Send, what: tuple[str, Any, int, int]) -> None:
+    def _freed(self, now: int, index: int, made: int) -> None:
+        """A stage has streamed so many rows: their inputs' slots are free for who makes the next."""
+        for feed in self.feeds[index]:
+            feed.released = max(feed.released, feed.edge.released(made, feed.source_rows))
+        for source in dict.fromkeys(feed.edge.source for feed in self.feeds[index]):
+            self._refill(source, now)
+
+    def _refill(self, source: int, now: int) -> None:
+        if source >= 0:
+            self._start(source, now)
+        else:
+            self._ask(-1 - source, now)
+
+    def _here(self, feed: _Feed, index: int, now: int) -> None:
+        """Rows may have come to a reader."""
+        if feed.edge.running and feed.released < feed.there:
+            feed.released = feed.there
+            self._refill(feed.edge.source, now)
+        self._start(index, now)
+
+    def _message(self, now: int, send: Send, what: tuple[str, Any, int, int], maker: int) -> None:
         source, targets, n_bytes = send
         self.network.submit(now, self.messages, source, targets[0] if len(targets) == 1 else targets, n_bytes)
         self.under_way[self.messages] = what
         self.messages += 1
+        self.sent[maker, send] = self.sent.get((maker, send), 0) + 1
 
     def _done(self, now: int, index: int, row: int) -> None:
         sends = _moving(self.stages[index].gather)
         self.gathering[index, row] = len(sends)
         for send in sends:
-            self._message(now, send, ("sum", None, index, row))
+            self._message(now, send, ("sum", None, index, row), index)
         self._complete(now, index)
 
     def _complete(self, now: int, index: int) -> None:
@@ -270,61 +397,29 @@ class _Player:
         for index, feed in self.readers.get(source, ()):
             sends = _moving(feed.edge.sends)
             for send in sends:
-                self._message(now, send, ("row", feed, index, row))
+                self._message(now, send, ("row", feed, index, row), source)
             feed.leaves(row, len(sends))
             if not sends:
-                self._start(index, now)
+                self._here(feed, index, now)
         for number, sink in enumerate(self.sinks):
             if sink.stage == source:
                 sends = _moving(sink.sends)
                 self.gathering[-1 - number, row] = max(1, len(sends))
                 for send in sends:
-                    self._message(now, send, ("out", None, -1 - number, row))
+                    self._message(now, send, ("out", None, number, row), source)
                 if not sends:
-                    self._out(now, -1 - number, row)
-
-    def _out(self, now: int, key: int, row: int) -> None:
-        self.gathering[key, row] -= 1
-        if not self.gathering[key, row]:
-            self.sunk.append((now, -1 - key, row))
+                    self._out(now, number, row)
 
     def _arrived(self, what: tuple[str, Any, int, int], now: int) -> None:
         kind, feed, index, row = what
         if kind == "row":
             feed.arrives(row)
-            self._start(index, now)
+            self._here(feed, index, now)
         elif kind == "sum":
             self.gathering[index, row] -= 1
             self._complete(now, index)
         else:
             self._out(now, index, row)
-
-    def _flow(self, memory: Memory, read: list[tuple[int, int, int]]) -> Flow:
-        """Write the results: the memory is free for them, for all inputs came before."""
-        item_end = [0] * self.items
-        written: list[tuple[int, int, int]] = []
-        clock = max((t.end for t in self.times), default=0)
-        known = getattr(memory, "known_completion", None)
-        requests: dict[int, int] = {}
-        for now, number, row in self.sunk:
-            sink = self.sinks[number]
-            rows = self.stages[sink.stage].rows
-            address = sink.address + row % rows * sink.row_bytes
-            request = len(read) + len(written)
-            memory.submit(max(now, self.read_end), request, address, sink.row_bytes, True)
-            written.append((sink.stage, address, sink.row_bytes))
-            requests[request] = row // rows
-            if known is not None:
-                item_end[row // rows] = max(item_end[row // rows], known())
-        while known is None and requests:
-            done = memory.advance(FOREVER)
-            if done is None:
-                raise SimulationBug("the memory does not take the results")
-            item = requests.pop(done[1])
-            item_end[item] = max(item_end[item], done[0])
-        passes = np.array(sorted(self.passes, key=lambda p: (p[1], p[0], p[2])), PASS_TIMES_DTYPE)
-        clock = max(clock, *item_end)
-        return Flow(self.times, item_end, passes, read, written, self.messages, clock)
 
 
 def _moving(sends: Sequence[Send]) -> list[Send]:
@@ -353,3 +448,48 @@ def play_rows(
         If rows or messages are left over.
     """
     return _Player(stages, sources, sinks, items).play(memory, network)
+
+
+def fewest_slots(stages: Sequence[Stage], sources: Sequence[Source]) -> list[list[int]]:
+    """For each edge of each stage, slots with which the flow completes: what it takes when rows are made on demand.
+
+    Where nothing forks that is the height of the reader's window; the short way around a block, as of a residual
+    connection, also holds what the long way has begun and not finished.
+    """
+    made = dict.fromkeys(range(-len(sources), len(stages)), 0)
+    most = [[1] * len(stage.edges) for stage in stages]
+    readers: dict[int, list[tuple[int, int]]] = {}
+    for index, stage in enumerate(stages):
+        for number, edge in enumerate(stage.edges):
+            readers.setdefault(edge.source, []).append((index, number))
+
+    def rows_of(source: int) -> int:
+        return stages[source].rows if source >= 0 else sources[-1 - source].rows
+
+    def make(stage: int, rows: int) -> None:
+        """Bring a stage or input to so many rows, and first those before it to what they take."""
+        todo = [(stage, rows)]
+        while todo:
+            at, wanted = todo[-1]
+            have = made[at]
+            if have >= wanted:
+                todo.pop()
+                continue
+            edges = stages[at].edges if at >= 0 else []
+            missing = [(e.source, e.need[have]) for e in edges if made[e.source] < e.need[have]]
+            if missing:
+                todo.append(missing[0])
+                continue
+            made[at] += 1
+            for reader, number in readers.get(at, ()):
+                edge = stages[reader].edges[number]
+                held = 1 if edge.running else have + 1 - edge.released(made[reader], rows_of(at))
+                most[reader][number] = max(most[reader][number], held)
+
+    last = [index for index in range(len(stages)) if index not in readers] or [len(stages) - 1]
+    for turn in range(max(stages[index].rows for index in last)):
+        for index in last:
+            make(index, min(stages[index].rows, turn + 1))
+    for index in reversed(range(-len(sources), len(stages))):  # rows that nobody needs
+        make(index, rows_of(index))
+    return most

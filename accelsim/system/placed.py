@@ -8,6 +8,8 @@ than a row has positions. Pooling and element-wise layers work where their first
 Messages: the cores of a copy that hold columns of it each send their part of a row; a copy's core that holds only
 part of the rows of its matrix sends its sums to the first core of the copy. A reader's copies each get the columns of
 the row that their positions need. Inputs come from the memory at the first hub, results go there.
+
+Rows wait in the buffer of the cores that need them (`row_buffers`): a layer whose readers have no room stands still.
 """
 
 from __future__ import annotations
@@ -30,14 +32,15 @@ from accelsim.engines.crossbar_layers import Resident, item_counts, mvm_of, resi
 from accelsim.memory.model import MemoryModel
 from accelsim.sim.passes import ATTRIBUTION
 from accelsim.sim.player import TRANSFER_DTYPE, LayerTimes, Timeline
-from accelsim.sim.rowflow import Edge, Flow, Send, Sink, Source, Stage, play_rows
+from accelsim.sim.rowflow import Edge, Flow, FlowTimes, Send, Sink, Source, Stage, play_rows
 from accelsim.system.archspec import Architecture
 from accelsim.system.buffers import stored_bits
 from accelsim.system.costs import Costs, energy_by_component
 from accelsim.system.result import TRAFFIC, LayerResult, RunResult
+from accelsim.system.row_buffers import Rows, network_counts, share_out
 from accelsim.system.schedule import Schedule, Step, schedule
 from accelsim.workload.network import Network
-from accelsim.workload.ops import Pool
+from accelsim.workload.ops import Pool, explicit_pad
 from accelsim.workload.shapes import ConvShape, GemmShape, VectorShape
 from accelsim.workload.trace import Trace
 
@@ -162,7 +165,7 @@ class _Plan:
 
     def _item_cycles(self, place: Placed) -> int:
         assert place.layer is not None
-        return row_cycles(self.engine, place.layer, place.copies)[0] * place.rows
+        return sum(row_cycles(self.engine, place.layer, place.copies)[0])
 
     def _pack(self) -> bool:
         """Give all layers their cores, first fit; layers without weights work beside what they read.
@@ -195,7 +198,7 @@ class _Plan:
         assert place.layer is not None
         one, left = place.layer.crossbars, place.copies
         row = self._row_bytes(place.step.writes, "ofmap")
-        stream = row_cycles(self.engine, place.layer, place.copies)[0]
+        stream = max(1, min(row_cycles(self.engine, place.layer, place.copies)[0]))
         flit = int(self.arch.data["noc"].get("flit_bytes", 1))
         beside = ceil_div(place.crossbars + self._reader_crossbars(place), self.engine.spec.arrays)
         wanted = max(beside, ceil_div(2 * row, flit * stream))
@@ -238,14 +241,23 @@ class _Plan:
     # --- rows and messages ---
 
     def stages(self) -> tuple[list[Stage], list[Source], list[Sink]]:
-        """What the player needs."""
-        stages = []
-        for place in self.placed:
+        """What the player needs.
+
+        Raises
+        ------
+        ConfigError
+            If the rows that must wait do not fit the buffers.
+        """
+        stages, buffered = [], []
+        for number, place in enumerate(self.placed):
             stream, finish = self._cycles(place)
             stage = Stage(place.step.layer.name, place.rows, stream, finish, place.step.layer.macs // place.rows)
             for index, tensors in enumerate(place.step.reads):
                 for tensor in tensors:
-                    stage.edges.append(self._edge(place, tensor, index))
+                    edge, there = self._edge(place, tensor, index)
+                    stage.edges.append(edge)
+                    most = self._tensor_rows(tensor) * self.spec.items
+                    buffered.append(Rows(number, tensor, edge, there, most))
             stage.gather = self._gather(place)
             stages.append(stage)
         sources, address = [], 0
@@ -260,16 +272,18 @@ class _Plan:
                 sends = self._from(place, [[self.spec.hubs[0]]], [row_bytes])
                 sinks.append(Sink(index, sends, row_bytes, address))
                 address += row_bytes * place.rows
+        room = next(b for b in self.arch.spec.buffers if "ifmap" in b.holds)
+        share_out(buffered, stages, sources, room.name, room.capacity_bytes)
         return stages, sources, sinks
 
-    def _cycles(self, place: Placed) -> tuple[int, int]:
+    def _cycles(self, place: Placed) -> tuple[list[int], list[int]]:
         if place.layer is not None:
             return row_cycles(self.engine, place.layer, place.copies)
         work = place.step.layer.work
         assert isinstance(work, VectorShape)
         ops = ceil_div(work.outputs * (work.ops_per_output + place.step.fused_ops), place.rows)
         cycles = max(1, ceil_div(ops, self.arch.spec.vector.lanes * len(place.cores)))
-        return cycles, cycles
+        return [cycles] * place.rows, [cycles] * place.rows
 
     def _tensor_rows(self, name: str) -> int:
         return self.placed[self.maker[name]].rows if name in self.maker else _rows(self._input_shape(name))
@@ -281,7 +295,8 @@ class _Plan:
     def _row_bytes(self, name: str, operand: str) -> int:
         return ceil_div(self.schedule.tensors[name].elements * self.bits[operand], 8 * self._tensor_rows(name))
 
-    def _edge(self, place: Placed, tensor: str, operand: int) -> Edge:
+    def _edge(self, place: Placed, tensor: str, operand: int) -> tuple[Edge, dict[int, int]]:
+        """The edge, and the bytes of a row that come to each terminal."""
         rows = self._tensor_rows(tensor)
         size = self._row_bytes(tensor, "ifmap")
         work, total = place.step.layer.work, sum(place.weights)
@@ -301,7 +316,13 @@ class _Plan:
         else:
             source = -1 - self.inputs.index(tensor)
             sends = [(self.spec.hubs[0], tuple(t), b) for t, b in zip(targets, share, strict=True)]
-        return Edge(source, self._need(place, rows, operand), sends)
+        there: dict[int, int] = {}
+        for terminals, n_bytes in zip(targets, share, strict=True):
+            for terminal in dict.fromkeys(terminals):
+                there[terminal] = min(size, there.get(terminal, 0) + n_bytes)
+        need, first = self._need(place, rows, operand)
+        op = place.step.layer.op
+        return Edge(source, need, sends, first, running=isinstance(op, Pool) and op.kernel == "global"), there
 
     @staticmethod
     def _from(maker: Placed, targets: list[list[int]], share: list[int]) -> list[Send]:
@@ -324,30 +345,36 @@ class _Plan:
         share = ceil_div(row, len(place.slices) * max(1, len(place.slices[0]) // place.parts))
         return [(core, (cores[0],), share) for cores in place.slices for core in cores[1:]]
 
-    def _need(self, place: Placed, rows: int, operand: int) -> list[int]:
-        """Rows of an input that each row needs; all of them where shapes do not say better."""
+    def _need(self, place: Placed, rows: int, operand: int) -> tuple[list[int], list[int]]:
+        """Rows of an input that there must be for each row, and the first it needs; all where shapes do not say."""
         op, work = place.step.layer.op, place.step.layer.work
-        window: tuple[int, int, int] | None = None  # stride, first row's last input row, and input rows of an image
+        window: tuple[int, int, int, int] | None = None  # stride, padding, rows of a window and of an image
         images = 1
         if isinstance(work, ConvShape):
-            reach = (work.r - 1) * work.dilation[0] - work.pad[0] + 1
-            window, images = (work.stride[0], reach, work.h), work.n
+            window = work.stride[0], work.pad[0], (work.r - 1) * work.dilation[0] + 1, work.h
+            images = work.n
         elif isinstance(op, Pool) and op.kernel != "global" and len(place.step.layer.out_shape) == 4:
-            images = place.step.layer.out_shape[0]
-            height = rows // images
-            kernel = op.kernel if isinstance(op.kernel, int) else op.kernel[0]
-            stride = op.stride if isinstance(op.stride, int) else (op.stride or (kernel,))[0]
-            window = int(stride), int(kernel), height
-        if window is not None and window[2] * images == rows:
-            stride, reach, height = window
+            images, (kernel, stride) = place.step.layer.out_shape[0], _window(op)
+            pad = explicit_pad(op.pad, (rows // images,) * 2, (kernel,) * 2, (stride,) * 2, (1, 1))[0]
+            window = stride, pad, kernel, rows // images
+        if window is not None and window[3] * images == rows:
+            stride, pad, reach, height = window
             each = place.rows // images
-            return [
-                b // each * height + min(height, max(1, b % each * stride + reach)) for b in range(place.rows)
-            ]
+            tops = [(b // each * height, b % each * stride - pad) for b in range(place.rows)]
+            need = [image + min(height, max(1, top + reach)) for image, top in tops]
+            return need, [image + min(height - 1, max(0, top)) for image, top in tops]
         same = rows == place.rows and not isinstance(work, ConvShape)
         if same and (isinstance(work, GemmShape) and operand == 0 or _row_wise(place.step)):
-            return list(range(1, rows + 1))
-        return [rows] * place.rows
+            return list(range(1, rows + 1)), list(range(rows))
+        return [rows] * place.rows, [0] * place.rows
+
+
+def _window(pool: Pool) -> tuple[int, int]:
+    """Rows of a window, and from one to the next."""
+    kernel = pool.kernel if isinstance(pool.kernel, int) else int(pool.kernel[0])
+    if pool.stride is None:
+        return kernel, kernel
+    return kernel, pool.stride if isinstance(pool.stride, int) else pool.stride[0]
 
 
 def _row_wise(step: Step) -> bool:
@@ -367,28 +394,30 @@ def simulate_placed(arch: Architecture, trace: Trace, memory: MemoryModel, progr
     network = arch.build_noc()
     stages, sources, sinks = plan.stages()
     flow = play_rows(stages, sources, sinks, memory, network, plan.spec.items)
-    return _result(plan, stages, flow, network.counts(), arch, trace)
+    return _result(plan, stages, flow, network_counts(network, flow.sent, flow.clock), arch, trace)
 
 
 def _result(
-    plan: _Plan, stages: list[Stage], flow: Flow, moved: ActionCounts, arch: Architecture, trace: Trace
+    plan: _Plan, stages: list[Stage], flow: Flow, moved: dict[int, ActionCounts], arch: Architecture, trace: Trace
 ) -> RunResult:
     spec, costs, items = arch.spec, Costs(arch), plan.spec.items
     end = max(flow.clock, 1)
     traffic: list[dict[str, int]] = [dict.fromkeys(TRAFFIC, 0) for _ in stages]
     counts = [ActionCounts() for _ in stages]
+    reader = [
+        next(i for i, p in enumerate(plan.placed) if any(name in ts for ts in p.step.reads)) for name in plan.inputs
+    ]
     for which, address, n_bytes in flow.read:
-        reader = next(i for i, p in enumerate(plan.placed) if any(plan.inputs[which] in ts for ts in p.step.reads))
-        _dram(counts[reader], traffic[reader], "ifmap", address, n_bytes, costs.burst_bytes)
+        _dram(counts[reader[which]], traffic[reader[which]], "ifmap", address, n_bytes, costs.burst_bytes)
+    for maker, own in moved.items():  # messages are their maker's; those of an input its first reader's
+        counts[maker if maker >= 0 else reader[-1 - maker]].merge(own)
     for writer, address, n_bytes in flow.written:
         _dram(counts[writer], traffic[writer], "ofmap", address, n_bytes, costs.burst_bytes)
     results = []
     for index, (place, stage, times) in enumerate(zip(plan.placed, stages, flow.stages, strict=True)):
         own = counts[index]
-        if index == 0:
-            own.merge(moved)  # the network is shared: what it does stands with the first layer
         cycles = times.end - times.start
-        causes = _causes(plan, place, stage, times.waited, cycles, items)
+        causes = _causes(plan, place, stage, times, cycles, items)
         _count(plan, place, own, items)
         step = place.step
         results.append(
@@ -399,7 +428,7 @@ def _result(
                 peak_macs_per_cycle=arch.engine.peak_macs_per_cycle(plan.bits) * plan.spec.count,
                 dram_bytes=traffic[index], counts=own,
                 energy_pj=energy_by_component(costs.price(own, end / len(stages) / spec.clock_hz)),
-                info=_info(plan, place, times.waiting_rows),
+                info=_info(plan, place, stage, times),
             )
         )  # fmt: skip
     timeline = _timeline(flow, results)
@@ -421,17 +450,19 @@ def _dram(
     traffic[operand] += n_bytes
 
 
-def _causes(plan: _Plan, place: Placed, stage: Stage, waited: int, cycles: int, items: int) -> dict[str, int]:
+def _causes(
+    plan: _Plan, place: Placed, stage: Stage, times: FlowTimes, cycles: int, items: int
+) -> dict[str, int]:
     causes = dict.fromkeys(ATTRIBUTION, 0)
-    rows = stage.rows * items
-    stall = 0
+    stall, stream = 0, sum(stage.stream) * items
     if place.layer is not None and not place.layer.dynamic and place.layer.task.layer.kind != "recurrent":
         mvm = mvm_of(plan.engine, place.layer)
         stall = ceil_div(place.layer.positions, place.copies) * mvm.adc_stall
-    causes["adc"] = stall * rows
-    causes["compute"] = (stage.stream - stall) * rows
-    causes["ifmap"] = waited
-    causes["fill_drain"] = cycles - stage.stream * rows - waited
+    causes["adc"] = stall * stage.rows * items
+    causes["compute"] = stream - causes["adc"]
+    causes["ifmap"] = times.waited
+    causes["ofmap"] = times.held
+    causes["fill_drain"] = cycles - stream - times.waited - times.held
     return causes
 
 
@@ -448,8 +479,9 @@ def _count(plan: _Plan, place: Placed, counts: ActionCounts, items: int) -> None
         counts.add(buffer.name, action, items * ceil_div(count * plan.bits[operand], buffer.word_bits))
 
 
-def _info(plan: _Plan, place: Placed, waiting: int) -> dict[str, Any]:
-    info: dict[str, Any] = {"cores": len(place.cores), "waiting_rows": waiting, "mapping": "in place"}
+def _info(plan: _Plan, place: Placed, stage: Stage, times: FlowTimes) -> dict[str, Any]:
+    info: dict[str, Any] = {"cores": len(place.cores), "waiting_rows": times.waiting_rows, "mapping": "in place"}
+    info["buffered_rows"] = min(edge.slots for edge in stage.edges)
     layer = place.layer
     if layer is None:
         return info

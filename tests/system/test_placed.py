@@ -1,23 +1,18 @@
-"""Chips of crossbars: placement, refusals, rows that travel, and the player beside a plain twin."""
+"""Chips of crossbars: placement, refusals, rows that travel and wait, and who pays for the network."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
-from accelsim.memory.bandwidth import BandwidthDram
-from accelsim.sim.rowflow import Edge, Sink, Source, Stage, play_rows
 from accelsim.system.archspec import load_arch
 from accelsim.system.result import RunResult
 from accelsim.system.simulate import simulate
 from accelsim.workload.load import load_network
 from accelsim.workload.network import Network, Node
-from accelsim.workload.ops import Activation, Conv, Input, Linear, Pool, Reshape
+from accelsim.workload.ops import Activation, Conv, Eltwise, Input, Linear, Pool, Reshape
 from accelsim.workload.trace import synthetic_trace
 
 
@@ -112,53 +107,66 @@ def test_an_update_of_the_weights_writes_every_cell_of_every_copy() -> None:
     assert layers["c1"].info["cells"] == 32 * 8 * 9 * 8 * layers["c1"].info["copies"]
 
 
-class Wires:
-    """Messages that take a time of their own, so that a plain recurrence can follow."""
+def residual() -> Network:
+    return Network(
+        "residual",
+        [
+            Node("x", Input((1, 16, 16, 16))),
+            Node("c0", Conv(16, 3, 1, 1, bias=False), ("x",)),
+            Node("c1", Conv(16, 3, 1, 1, bias=False), ("c0",)),
+            Node("c2", Conv(16, 3, 1, 1, bias=False), ("c1",)),
+            Node("sum", Eltwise("add"), ("c0", "c2")),
+            Node("c3", Conv(32, 1, 1, 0, bias=False), ("sum",)),
+        ],
+    )
 
-    def __init__(self, delay: int) -> None:
-        self.delay, self.waiting = delay, []  # type: ignore[var-annotated]
 
-    def submit(self, now: int, message_id: int, src: Any, dst: Any, n_bytes: int, kind: Any = None) -> None:
-        self.waiting.append((now + self.delay + n_bytes, message_id))
-        self.waiting.sort()
-
-    def advance(self, limit: int) -> tuple[int, int] | None:
-        return self.waiting.pop(0) if self.waiting and self.waiting[0][0] <= limit else None
+def test_the_short_way_around_a_block_holds_what_the_long_way_has_begun() -> None:
+    result = run("buffers.edram.capacity_bytes=7600", network=residual())
+    layers = {layer.name: layer for layer in result.layers}
+    # row b of the sum needs c2's row b, hence c1's b + 1, hence c0's b + 2: rows b to b + 2, and one more of c0's
+    assert layers["sum"].info["buffered_rows"] >= 1 and result.cycles >= run(network=residual()).cycles
 
 
-@given(
-    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(0, 9), st.integers(1, 7)), min_size=1,
-             max_size=4),
-    st.integers(1, 3), st.integers(0, 20), st.integers(1, 30),
-)  # fmt: skip
-@settings(deadline=None, derandomize=True, max_examples=60)
-def test_rows_flow_as_in_a_plain_recurrence(
-    shapes: list[tuple[int, int, int, int]], items: int, delay: int, rate: int
-) -> None:
-    """A chain of stages: (rows, stream, extra latency, bytes of a row)."""
-    stages = []
-    before, size = 4, 5
-    for index, (rows, stream, extra, n_bytes) in enumerate(shapes):
-        need = [min(before, max(1, (b + 1) * before // rows)) for b in range(rows)]
-        stage = Stage(f"s{index}", rows, stream, stream + extra)
-        stage.edges.append(Edge(index - 1, need, [(index, (index + 1,), size)]))
-        stages.append(stage)
-        before, size = rows, n_bytes
-    sink = Sink(len(stages) - 1, [(len(stages), (99,), size)], size, 1000)
-    flow = play_rows(stages, [Source(4, 5, 0)], [sink], BandwidthDram(rate, 10), Wires(delay), items)
-    # the memory's pipe: `rate` / 10 bytes a cycle, one row after another
-    there = [-(-(n + 1) * 5 * 10 // rate) + delay + 5 for n in range(4 * items)]
-    per_item, size = 4, 5
-    for stage, (rows, stream, extra, n_bytes), times in zip(stages, shapes, flow.stages, strict=True):
-        free, ends, starts = 0, [], []
-        for item in range(items):
-            for row in range(rows):
-                start = max(free, there[item * per_item + stage.edges[0].need[row] - 1])
-                free = start + stream
-                starts.append(start)
-                ends.append(start + stream + extra)
-        assert times.start == starts[0] and times.end == ends[-1]
-        assert times.waited == starts[-1] - starts[0] - stream * (len(starts) - 1)
-        there, per_item = [end + delay + n_bytes for end in ends], rows
-    assert flow.item_end[-1] >= there[-1] and len(flow.passes) == sum(s.rows for s in stages) * items
-    assert flow.item_end == sorted(flow.item_end)
+def test_rows_that_do_not_fit_the_buffer_are_refused_with_what_is_missing() -> None:
+    message = (
+        r"the rows that must wait between layers take \d+ bytes of the buffer edram of core \d+, which has 4096: "
+        r"\d+ too many \(.* \d+ of \d+ bytes.*\)"
+    )
+    with pytest.raises(ConfigError, match=message):
+        run("buffers.edram.capacity_bytes=4096", network=residual())
+
+
+def test_a_full_buffer_holds_the_layer_before_it_back() -> None:
+    network = Network(
+        "slow",
+        [
+            Node("x", Input((1, 8, 64, 8))),
+            Node("conv", Conv(64, 1, 1, 0, bias=False), ("x",)),
+            Node("pool", Pool("max", 3, 1, 1), ("conv",)),
+        ],
+    )
+    wide, narrow = (
+        run(f"buffers.edram.capacity_bytes={size}", "vector.lanes=1", network=network) for size in (1 << 18, 5000)
+    )
+    conv, pool = narrow.layers
+    # 8 x 64 maxima of 9 take the one lane 4608 cycles a row, the products 2048
+    assert conv.cycles_by_cause["ofmap"] > 50 * (4608 - 2048) and pool.info["buffered_rows"] == 4
+    assert pool.cycles_by_cause["ifmap"] == 0 and wide.layers[0].cycles_by_cause["ofmap"] == 0
+    assert narrow.cycles == wide.cycles  # the slower of the two never waits
+
+
+def test_every_layer_pays_for_its_own_messages() -> None:
+    result = run("engine.arrays=48")
+    own = {layer.name: layer.counts.get(("noc", "router"), 0) for layer in result.layers}
+    assert sum(1 for count in own.values() if count) > 2
+    # the last layer's 10 results of 16 bits are one message of 5 flits through as many routers as its way has
+    assert own["fc"] % 5 == 0 and sum(own.values()) == result.counts()["noc", "router"]
+
+
+def test_a_detailed_memory_and_the_network_keep_each_others_time() -> None:
+    chip = ("engine.arrays=48", "buffers.edram.capacity_bytes=9000")
+    detail = ("dram.detail={standard: ddr4_2400}", "dram.fidelity=detailed")
+    one, two = run(*chip, *detail), run(*chip, *detail)
+    assert one.cycles == two.cycles and one.counts() == two.counts()
+    assert one.cycles != run(*chip).cycles < 2 * one.cycles
