@@ -8,6 +8,9 @@ Every core is a `CorePlayer`. Its transfers become messages between terminals:
 - What a core stores goes to a hub, and with `dram` from there to DRAM; or it is a partial sum that goes to the
   next core of a chain, which adds it to its own before it sends on. The last core of the chain has the result.
 - Handing something over between a core, a hub's memory and the network takes `bridge_cycles`.
+- What is asked of the memory in one cycle, reads before writes, goes in turns: the first transfer of every core in its
+  layer, then all second ones, and of equal ones that of the core with the lowest number. Messages of one cycle go in
+  the order of their sources and targets, then likewise.
 - A job (a layer of one input) begins on a core when all jobs that it needs are complete on all their cores.
 """
 
@@ -132,6 +135,10 @@ class ManyTimeline:
     clock: int
 
 
+Turn = tuple[int, int]
+"""(how many transfers of its layer the core has asked for before, core)"""
+
+
 class _Models:
     """Moves the clocks of memory and network together.
 
@@ -149,18 +156,20 @@ class _Models:
         self._order = 0
         self._pumping = False
 
-    def read_or_write(self, address: int, n_bytes: int, is_write: bool, runs: tuple[int, ...]) -> simpy.Event:
+    def read_or_write(
+        self, address: int, n_bytes: int, is_write: bool, runs: tuple[int, ...], turn: Turn
+    ) -> simpy.Event:
         """A transfer of the DRAM."""
-        return self._ask((0, is_write), (address, n_bytes, is_write, runs))
+        return self._ask((0, is_write, turn), (address, n_bytes, is_write, runs))
 
-    def send(self, source: int, targets: tuple[int, ...], n_bytes: int) -> simpy.Event:
+    def send(self, source: int, targets: tuple[int, ...], n_bytes: int, turn: Turn) -> simpy.Event:
         """A message; to itself it takes no time."""
         away = tuple(t for t in targets if t != source)
         if not away:
             event = self.env.event()
             event.succeed(int(self.env.now))
             return event
-        return self._ask((1, source, away), (source, away[0] if len(away) == 1 else away, n_bytes))
+        return self._ask((1, source, away, turn), (source, away[0] if len(away) == 1 else away, n_bytes))
 
     def _ask(self, key: tuple[Any, ...], what: tuple[Any, ...]) -> simpy.Event:
         event = self.env.event()
@@ -267,6 +276,7 @@ class _Exchange:
         self._members: dict[tuple[int, ...], list[int]] = {}
         self._round: list[Counter[tuple[int, ...]]] = [Counter() for _ in cores]
         self._asked: dict[tuple[int, ...], list[tuple[int, simpy.Event]]] = {}
+        self._fetched: Counter[tuple[int, int]] = Counter()
         self._chained: dict[tuple[int, ...], list[int]] = {}
         self._stores: Counter[tuple[int, int]] = Counter()
         # (core, table, ordinal) -> sums that have arrived there, and the store that waits for them
@@ -311,11 +321,15 @@ class _Exchange:
         event = self.models.env.event()
         waiting = self._asked.setdefault(key, [])
         waiting.append((core, event))
+        turn = self._fetched[core, table]
+        self._fetched[core, table] += 1
         if len(waiting) == len(self._members[key]):
-            self._start(key, work.routes[table][which], address, n_bytes, runs)
+            first = min(core for core, _ in waiting)
+            self._start(key, work.routes[table][which], (address, n_bytes, runs), (turn, first))
         return event
 
-    def _start(self, key: tuple[int, ...], route: Route, address: int, n_bytes: int, runs: tuple[int, ...]) -> None:
+    def _start(self, key: tuple[int, ...], route: Route, what: tuple[int, int, tuple[int, ...]], turn: Turn) -> None:
+        address, n_bytes, runs = what
         waiting = sorted(self._asked.pop(key), key=lambda item: item[0])
         targets = tuple(dict.fromkeys(self.cores[core].terminal for core, _ in waiting))
         hub = route.hub(address)
@@ -325,13 +339,13 @@ class _Exchange:
                 waiter.succeed(event.value)
 
         def fetched(_: simpy.Event) -> None:
-            _then(self.models.send(hub, targets, n_bytes), arrived)
+            _then(self.models.send(hub, targets, n_bytes, turn), arrived)
 
         if route.dram:
             self.dram.append((key[0], key[1], address, n_bytes))
-            _then(self.models.read_or_write(address, n_bytes, False, runs), fetched)
+            _then(self.models.read_or_write(address, n_bytes, False, runs, turn), fetched)
         else:
-            _then(self.models.send(hub, targets, n_bytes), arrived)
+            _then(self.models.send(hub, targets, n_bytes, turn), arrived)
 
     def store(
         self, core: int, table: int, which: int, address: int, n_bytes: int, runs: tuple[int, ...]
@@ -340,16 +354,17 @@ class _Exchange:
         work = self.cores[core]
         route = work.routes[table][which]
         event = self.models.env.event()
-        if which != OFMAP:
-            self._to_hub(work, table, which, address, n_bytes, runs, event)
-            return event
+        what = which, address, n_bytes, runs
         ordinal = self._stores[core, table]
+        if which != OFMAP:
+            self._to_hub(work, table, what, (ordinal, core), event)
+            return event
         self._stores[core, table] += 1
         slot = (core, table, ordinal)
 
         def go() -> None:
             if route.chain < 0:
-                self._to_hub(work, table, which, address, n_bytes, runs, event)
+                self._to_hub(work, table, what, (ordinal, core), event)
                 return
             other = self.cores[route.chain]
             there = (route.chain, self._table_of[route.chain][work.jobs[table]], ordinal)
@@ -360,7 +375,7 @@ class _Exchange:
                 self._arrived[there] += 1
                 self._try(there)
 
-            _then(self.models.send(work.terminal, (other.terminal,), wide), arrived)
+            _then(self.models.send(work.terminal, (other.terminal,), wide, (ordinal, core)), arrived)
 
         self._held[slot] = go
         self._try(slot)
@@ -375,12 +390,11 @@ class _Exchange:
         self,
         work: CoreWork,
         table: int,
-        which: int,
-        address: int,
-        n_bytes: int,
-        runs: tuple[int, ...],
+        what: tuple[int, int, int, tuple[int, ...]],
+        turn: Turn,
         event: simpy.Event,
     ) -> None:
+        which, address, n_bytes, runs = what
         route = work.routes[table][which]
         hub = route.hub(address)
 
@@ -389,10 +403,10 @@ class _Exchange:
                 event.succeed(message.value)
                 return
             self.dram.append((work.jobs[table], which, address, n_bytes))
-            written = self.models.read_or_write(address, n_bytes, True, runs)
+            written = self.models.read_or_write(address, n_bytes, True, runs, turn)
             _then(written, lambda done: event.succeed(done.value))
 
-        _then(self.models.send(work.terminal, (hub,), n_bytes), arrived)
+        _then(self.models.send(work.terminal, (hub,), n_bytes, turn), arrived)
 
 
 def _then(event: simpy.Event, action: Callable[[simpy.Event], Any]) -> None:

@@ -29,6 +29,8 @@ def _whole(value: Any) -> Any:
 
 Whole = Annotated[int, pydantic.BeforeValidator(_whole)]
 Operand = Literal["ifmap", "filter", "psum", "ofmap"]
+Layout = Literal["nhwc", "nchw", "rscm", "mrsc"]
+PORTS = ("read_ports", "write_ports", "read_write_ports")
 
 
 class Technology(Spec):
@@ -55,9 +57,43 @@ class Buffer(BankedMemory):
     keep_activations: bool = pydantic.Field(
         default=False, description="whole feature maps stay here between layers while they fit"
     )
+    fidelity: Literal["ideal", "bandwidth", "detailed"] = pydantic.Field(
+        default="ideal",
+        description="ports are not looked at; bound the words of a whole pass; or serve the array in every cycle, bank "
+        "by bank (default: detailed where ports are given)",
+    )
+    layout: dict[Operand, Layout] = pydantic.Field(
+        default={},
+        description="how a tile lies here, for detailed: maps nhwc or nchw, filters rscm or mrsc, named from the "
+        "outermost dimension to that whose elements lie side by side (default: maps as in DRAM, filters and sums as "
+        "the array takes them)",
+    )
+    pad_words: dict[Operand, Whole] = pydantic.Field(
+        default={}, description="words left empty after each line of a tile, for detailed; 0: lines begin with a word"
+    )
     kind: Literal["sram", "edram", "crossbar"] = pydantic.Field(
         default="sram", description="what it costs; a crossbar is the array itself, which the engine prices"
     )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _as_exact_as_it_is_given(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("fidelity") is None:
+            return {**data, "fidelity": "detailed" if any(data.get(key) for key in PORTS) else "ideal"}
+        return data
+
+    @pydantic.model_validator(mode="after")
+    def _places(self) -> Any:
+        if self.fidelity != "ideal" and not self.limited:
+            raise ValueError(f"fidelity: {self.fidelity} needs read_ports and write_ports, or read_write_ports")
+        for operand, layout in self.layout.items():
+            allowed = ("rscm", "mrsc") if operand == "filter" else ("nhwc", "nchw")
+            if layout not in allowed:
+                raise ValueError(f"layout.{operand} must be {' or '.join(allowed)}, got {layout}")
+        for operand, words in self.pad_words.items():
+            if not 0 <= words <= 2**20:
+                raise ValueError(f"pad_words.{operand} must be 0 to {2**20}, got {words}")
+        return self
 
 
 class Dram(Spec):
@@ -185,6 +221,16 @@ class PartitionPin(Spec):
     rows: Whole = pydantic.Field(default=1, ge=1)
     outputs: Whole = pydantic.Field(default=1, ge=1)
     channels: Whole = pydantic.Field(default=1, ge=1)
+    shares: dict[Literal["images", "rows", "outputs", "channels"], list[Annotated[Whole, pydantic.Field(ge=1)]]] = (
+        pydantic.Field(default={}, description="loop -> how its parts compare, one number each (default: even)")
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _one_for_each_part(self) -> Any:
+        for loop, shares in self.shares.items():
+            if len(shares) != getattr(self, loop):
+                raise ValueError(f"shares of {loop} must be {getattr(self, loop)} numbers, got {len(shares)}")
+        return self
 
 
 class Cores(Spec):
@@ -218,6 +264,9 @@ class Cores(Spec):
         default="searched", description="which core gets which share: the fewest byte-hops, or as they come"
     )
     partition: list[PartitionPin] = pydantic.Field(default=[], description="first match wins; others are searched")
+    shares: Literal["even", "searched"] = pydantic.Field(
+        default="even", description="searched: cores far from the data get less of a layer where that is faster"
+    )
     hop_mm: float = pydantic.Field(default=1.0, gt=0, description="length of a link of the network, for its energy")
     package_pj_per_bit: float = pydantic.Field(
         default=1.17, gt=0, description="a link between chips, pJ/bit (default: Poulton et al., JSSC 54(1), 2019)"
@@ -302,6 +351,13 @@ class ArchSpec(Spec):
             if buffer.operand_banks is not None and set(buffer.operand_banks) != set(room.holds):
                 held = ", ".join(room.holds)
                 raise ValueError(f"buffers: operand_banks of {buffer.name!r} must name what it holds: {held}")
+            for key in ("layout", "pad_words"):
+                for operand in getattr(buffer, key):
+                    if operand not in room.holds:
+                        raise ValueError(
+                            f"buffers: {key} of {buffer.name!r} must name what it holds: {', '.join(room.holds)}; "
+                            f"got {operand}"
+                        )
         return self
 
     def rooms(self) -> tuple[Room, ...]:

@@ -47,7 +47,7 @@ def best_order(
     list of int
         The plain order, unless another costs less.
     """
-    counts = tuple(vars(partition).values())
+    counts = tuple(partition.counts.values())
     cut = [axis for axis, count in enumerate(counts) if count > 1]
     index = np.arange(len(found)).reshape(counts)
     best: list[int] = list(range(len(found)))

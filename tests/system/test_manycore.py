@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from accelsim.base.errors import ConfigError
 from accelsim.sim.passes import ATTRIBUTION
 from accelsim.system.archspec import Architecture, load_arch
-from accelsim.system.partition import Partition, candidates, pieces, possible
+from accelsim.system.partition import Partition, candidates, pieces, possible, split
 from accelsim.system.placement import best_order
 from accelsim.system.simulate import simulate
 from accelsim.workload.network import Network, Node
@@ -52,7 +52,11 @@ def test_shares_of_a_convolution_add_up_to_it(seed: int) -> None:
         int(rng.integers(1, 3)), groups * int(rng.integers(1, 4)), int(rng.integers(4, 9)), 5,
         groups * int(rng.integers(1, 4)), r, 2, (stride, 1), pad, (1, 1), groups,  # type: ignore[arg-type]
     )
-    partition = Partition(*(int(x) for x in rng.integers(1, 4, 4)))
+    images, rows, outputs, channels = (int(x) for x in rng.integers(1, 4, 4))
+    counts = {"images": images, "rows": rows, "outputs": outputs, "channels": channels}
+    uneven = [loop for loop in counts if rng.integers(0, 2)]
+    shares = tuple((loop, tuple(int(x) for x in rng.integers(1, 9, counts[loop]))) for loop in uneven)
+    partition = Partition(**counts, shares=shares)
     if not possible(shape, partition):
         with pytest.raises(ConfigError, match="cannot cut the layer"):
             pieces(shape, partition)
@@ -77,6 +81,22 @@ def test_shares_of_a_convolution_add_up_to_it(seed: int) -> None:
         macs += own.macs
     assert (out == convolve(shape, ifmap, filters)).all()
     assert macs == shape.macs
+
+
+@given(st.integers(1, 60), st.lists(st.integers(1, 50), min_size=1, max_size=9))
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_uneven_parts_cover_a_loop_once_and_follow_their_shares(extra: int, shares: list[int]) -> None:
+    extent = len(shares) + extra
+    found = split(extent, len(shares), tuple(shares))
+    ends = [first + size for first, size in found]
+    assert [first for first, _ in found] == [0, *ends[:-1]] and ends[-1] == extent
+    assert all(size >= 1 for _, size in found)
+    due = [extent * share / sum(shares) for share in shares]
+    if min(due) >= 1:
+        assert all(abs(size - d) < 1 for (_, size), d in zip(found, due, strict=True))
+    if sum(shares) == extent:
+        assert [size for _, size in found] == shares
+    assert split(extent, len(shares), (1,) * len(shares)) == split(extent, len(shares))
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 20), st.integers(1, 3), st.integers(1, 12))
@@ -178,6 +198,38 @@ def test_a_pinned_partition_is_used(tmp_path: Path, pin: str) -> None:
         assert wide.dram_bytes["filter"] == NETWORK["wide"].params
 
 
+def test_uneven_shares_are_pinned(tmp_path: Path) -> None:
+    """Every MAC once; the core with twice the work takes twice the array's time."""
+    pin = "cores.partition=[{layers: wide, outputs: 4, shares: {outputs: [4, 2, 1, 1]}}]"
+    result = simulate(many(tmp_path, pin), trace())
+    wide = next(layer for layer in result.layers if layer.name == "wide")
+    assert wide.info["partition"] == "outputs 4 (4:2:1:1)"
+    assert wide.macs == NETWORK["wide"].macs and wide.dram_bytes["filter"] == NETWORK["wide"].params
+    even = simulate(many(tmp_path, "cores.partition=[{layers: wide, outputs: 4}]"), trace())
+    layer = next(layer for layer in even.layers if layer.name == "wide")
+    assert wide.cycles_by_cause["compute"] == 2 * layer.cycles_by_cause["compute"]
+
+
+def test_searched_shares_give_distant_cores_less(tmp_path: Path) -> None:
+    """Four cores in a row, the memory before the first, slow links: shares fall with the distance, and time with them."""
+    row = ("cores.count=4", "cores.terminals=[1, 2, 3, 4]", "cores.hubs=[0]", "cores.resident_weights=true",
+           "cores.shared_buffer.capacity_bytes=1000000", "dram.fidelity=ideal", "cores.placement=order")  # fmt: skip
+    network = Network("rows", [Node("x", Input((1, 8, 48, 12))), Node("conv", Conv(8, 3, pad=1, bias=False), ("x",))])
+    pin = "cores.partition=[{rows: 4}]"
+    even, uneven = (
+        simulate(
+            many(tmp_path, *row, *more, noc="mesh, columns: 5, rows: 1, flit_bytes: 64, link_cycles: 60"),
+            synthetic_trace(network),
+        ).layers[0]
+        for more in ((pin,), ("cores.shares=searched", pin))
+    )
+    assert uneven.macs == even.macs == network.macs
+    sizes = [int(x) for x in uneven.info["partition"].split("(")[1].rstrip(")").split(":")]
+    assert sum(sizes) == 48 and sizes == sorted(sizes, reverse=True) and sizes[0] > sizes[-1]
+    assert uneven.cycles < even.cycles
+    assert uneven.info["note"] == f"alone {uneven.cycles} cycles, with even shares {even.cycles}"
+
+
 def test_weights_that_must_be_resident_cause_no_traffic(tmp_path: Path) -> None:
     result = simulate(many(tmp_path, "cores.resident_weights=true"), trace())
     assert all(layer.dram_bytes["filter"] == 0 for layer in result.layers)
@@ -199,6 +251,8 @@ def test_a_pipeline_overlaps_layers(tmp_path: Path) -> None:
         (("cores.items=2",), "belong to schedule: pipeline"),
         (("cores.partition=[{outputs: 16}]",), "needs 16 cores, there are 8"),
         (("cores.partition=[{rows: 8, layers: fc}]",), "cannot cut the layer into rows 8"),
+        (("cores.partition=[{outputs: 4, shares: {outputs: [1, 2]}}]",), "shares of outputs must be 4 numbers, got 2"),
+        (("cores.partition=[{outputs: 2, shares: {outputs: [1, 0]}}]",), r"shares.outputs\[1\]: must be >= 1, got 0"),
         (("cores.terminals=[0, 1]",), "must name 8 different terminals, got 2"),
         (
             ("cores.resident_weights=true", "buffers.filter_buffer.capacity_bytes=512"),

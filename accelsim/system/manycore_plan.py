@@ -1,0 +1,355 @@
+"""The plan of a run on many cores: layers cut into shares, their cores, pass tables, and the ways of their operands."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from accelsim.base.counts import ActionCounts
+from accelsim.base.errors import ConfigError
+from accelsim.base.units import ceil_div
+from accelsim.engines.base import Task
+from accelsim.engines.vector import lower_vector
+from accelsim.sim.manycore import OFMAP, Route
+from accelsim.sim.passes import FETCHED, PassTable
+from accelsim.system.archspec import Architecture
+from accelsim.system.buffers import limit_ports, stored_bits
+from accelsim.system.partition import Partition, Piece, candidates, largest, pieces, split
+from accelsim.system.placement import best_order, core_places
+from accelsim.system.residency import Residency
+from accelsim.system.schedule import Schedule, Step, lay_out, schedule
+from accelsim.workload.ops import Matmul
+from accelsim.workload.shapes import ConvShape, GemmShape, VectorShape
+from accelsim.workload.trace import Trace
+
+Progress = Callable[[int, int, str], None]
+
+#: Mappings estimated within 1/16 of the best count as equal, and the one with the fewest passes wins: what many
+#: cores wait for each other is not in the estimate, and every pass takes messages.
+_TOLERANCE = 16
+
+
+@dataclass
+class CoreLayer:
+    """A step of the schedule on its cores."""
+
+    step: Step
+    index: int
+    partition: Partition
+    cores: list[int]
+    tables: list[PassTable]
+    chains: list[int]  # position in `cores` of the core that gets this one's sums, or -1
+    weights: list[int] = dataclasses.field(default_factory=list)  # elements in each core
+    note: str = ""
+
+
+class Plan:
+    """Partitions, tables and routes of all layers."""
+
+    def __init__(self, arch: Architecture, trace: Trace, progress: Progress | None) -> None:
+        assert arch.spec.cores is not None
+        self.arch, self.trace, self.cores = arch, trace, arch.spec.cores
+        self.schedule: Schedule = schedule(trace.network)
+        if not self.schedule.steps:
+            raise ConfigError("the network has no layer that takes time", trace.name)
+        self.bits = arch.spec.bits()
+        shared = self.cores.shared_buffer
+        self.residency = Residency(self.schedule, shared.capacity_bytes if shared else 0, self.bits["ofmap"])
+        self.rooms = arch.spec.rooms()
+        if self.cores.resident_weights:  # they have their place: no second tile waits behind
+            self.rooms = tuple(dataclasses.replace(r, slots=1) if "filter" in r.holds else r for r in self.rooms)
+        self.addresses = lay_out(self.schedule, self.bits)
+        self.network_rate = int(arch.data["noc"].get("flit_bytes", 1)) * len(self.cores.hubs)
+        terminals = list(self.cores.terminals or range(self.cores.count))
+        self.places = core_places(arch.build_noc(), terminals)
+        self.layers: list[CoreLayer] = []
+        steps = self.schedule.steps
+        for index, step in enumerate(steps):
+            if progress is not None:
+                progress(index, len(steps), step.layer.name)
+            self.layers.append(self._layer(index, step))
+        if self.cores.resident_weights:
+            self._check_weights()
+
+    # --- one layer ---
+
+    def allowed(self, step: Step) -> list[int]:
+        """The cores that may work on a layer."""
+        for entry in self.cores.assign:
+            if fnmatchcase(step.layer.name, entry.layers) and (not entry.kinds or step.layer.kind in entry.kinds):
+                return list(entry.cores)
+        return list(range(self.cores.count))
+
+    def _layer(self, index: int, step: Step) -> CoreLayer:
+        allowed = self.allowed(step)
+        work = step.layer.work
+        if isinstance(work, VectorShape):
+            return self._vector(index, step, work, allowed)
+        if not isinstance(work, ConvShape | GemmShape):  # a recurrence: every step needs the whole state
+            table = self._lower(self._task(step))
+            weights = [sum(int(np.prod(dims)) for dims in step.layer.weights.values())]
+            return CoreLayer(step, index, Partition(), allowed[:1], [table], [-1], weights, "one core")
+        why: ConfigError | None = None
+        for partition in self._ranked(step, work, len(allowed)):
+            try:
+                even = self.cut(index, step, work, partition, allowed)
+            except ConfigError as error:
+                why = why or error
+                continue
+            if self.cores.shares == "searched" and not partition.shares:
+                from accelsim.system.shares import uneven
+
+                return uneven(self, even, work)
+            return even
+        text, where = str(why), f"layer {step.layer.name}"
+        raise ConfigError(text if text.startswith(where) else f"{where}: {text}")
+
+    def _ranked(self, step: Step, work: ConvShape | GemmShape, cores: int) -> Iterable[Partition]:
+        for pin in self.cores.partition:
+            if fnmatchcase(step.layer.name, pin.layers):
+                shares = tuple((loop, tuple(sizes)) for loop, sizes in pin.shares.items())
+                pinned = Partition(pin.images, pin.rows, pin.outputs, pin.channels, shares)
+                if pinned.cores > cores:
+                    raise ConfigError(
+                        f"the pinned partition {pinned.describe()} needs {pinned.cores} cores, there are {cores}",
+                        f"layer {step.layer.name}",
+                    )
+                return [pinned]
+        options = candidates(work, cores)
+        scores = [(self._score(step, work, option), option.cores, index) for index, option in enumerate(options)]
+        return [options[index] for *_, index in sorted(scores)]
+
+    def _score(self, step: Step, work: ConvShape | GemmShape, option: Partition) -> int:
+        """About how many cycles the layer takes: the largest share's array, or what must move, and the chain."""
+        first = largest(work, option)
+        task = self._task(step, first)
+        busy = self.arch.engine.estimate(task)
+        own = first.shape
+        bits, here = task.bits, self.here(step)
+        inside, weights, sums = elements(own)
+        in_bytes = inside * bits["ifmap"] // 8
+        weight_bytes = 0 if self.cores.resident_weights else weights * bits["filter"] // 8
+        out_bytes = sums * bits["ofmap"] // 8
+        flit = max(1, self.network_rate // len(self.cores.hubs))
+        # what is shared is sent once; each core's own link carries all that it needs
+        inputs = in_bytes * option.images * option.rows * option.channels
+        filters = weight_bytes * option.outputs * option.channels
+        sent, off_chip = inputs + filters, (0 if here["ifmap"] else inputs) + filters
+        gathered = out_bytes * option.cores // option.channels
+        rate = self.arch.spec.dram_bytes_per_cycle()
+        moving = max(
+            sent // self.network_rate,
+            gathered // self.network_rate,
+            (in_bytes + weight_bytes) // flit,
+            off_chip * rate.denominator // rate.numerator,
+        )
+        chain = 0 if option.channels == 1 else sums * bits["psum"] // 8 // flit + 8 * option.channels
+        return max(busy, moving) + chain
+
+    def here(self, step: Step) -> dict[str, bool]:
+        """Which operands need no DRAM."""
+        resident = self.residency.resident
+        reads = [all(t in resident for t in tensors) for tensors in step.reads]
+        second = isinstance(step.layer.op, Matmul) and len(reads) > 1
+        return {
+            "ifmap": bool(reads) and reads[0],
+            "filter": reads[1] if second else self.cores.resident_weights,
+            "ofmap": step.writes in resident,
+        }
+
+    def _task(self, step: Step, piece: Piece | None = None) -> Task:
+        spec = self.arch.spec
+        matmul = isinstance(step.layer.op, Matmul)
+        first = step.reads[0][0] if step.reads and step.reads[0] else ""
+        layer = step.layer if piece is None else dataclasses.replace(step.layer, work=piece.shape)
+        source = step.reads[1][0] if matmul else f"filter:{step.layer.name}"
+        return Task(
+            layer=layer,
+            trace=self.trace,
+            bits=stored_bits(spec, self.trace, step.layer),
+            rooms=self.rooms,
+            word_bits={b.name: b.word_bits for b in spec.buffers},
+            on_chip=(False, False, self.cores.resident_weights and not matmul),
+            dram_bytes_per_cycle=self._rate(step),
+            burst_bytes=spec.dram.burst_bytes,
+            addresses={
+                "filter": self.addresses[source],
+                "ifmap": self.addresses.get(first, 0),
+                "ofmap": self.addresses[step.writes],
+                "psum": self.addresses["psum"],
+            },
+            objective=spec.mapping.objective,
+            pinned=spec.pin_for(step.layer.name),
+            fused_ops=step.fused_ops,
+            vector_lanes=spec.vector.lanes,
+            layout=spec.dram.layout,
+            tolerance=_TOLERANCE,
+            share=None if piece is None else piece.share,
+        )
+
+    def _rate(self, step: Step) -> Fraction:
+        """Bytes per cycle that mappings are scored with: of the DRAM, or of the network where all stays on chip."""
+        network = Fraction(self.network_rate)
+        return network if all(self.here(step).values()) else min(network, self.arch.spec.dram_bytes_per_cycle())
+
+    def _lower(self, task: Task) -> PassTable:
+        table = self.arch.engine.lower(task)
+        limit_ports(table, self.arch.spec, self.rooms, task.bits)
+        return table
+
+    def cut(
+        self,
+        index: int,
+        step: Step,
+        work: ConvShape | GemmShape,
+        partition: Partition,
+        allowed: list[int],
+        placed: list[int] | None = None,
+    ) -> CoreLayer:
+        """A layer's shares as pass tables, on the cores of `placed` if they are known.
+
+        Raises
+        ------
+        ConfigError
+            If a share does not fit a core, or the layer cannot be cut like this.
+        """
+        found = pieces(work, partition)
+        cores = placed or self._placed(found, partition, allowed)
+        tables: list[PassTable] = []
+        known: dict[tuple[Any, ...], tuple[PassTable, Piece]] = {}
+        # all cores cut their shares alike, so that they can share what they fetch
+        mapping = self._lower(self._task(step, largest(work, partition))).mapping if partition.shares else None
+        filters = self._filter_offsets(found)
+        for piece in found:
+            key = (piece.shape,)
+            offset = filters[piece.place[2:]]
+            if key in known and not self.arch.engine.data_dependent:
+                tables.append(self._moved(*known[key], piece, offset - filters[known[key][1].place[2:]], step))
+                continue
+            task = self._task(step, piece)
+            task.addresses["filter"] += offset
+            if mapping is not None:
+                task = dataclasses.replace(task, pinned=mapping)  # type: ignore[arg-type]
+            table = self._lower(task)
+            mapping = mapping or table.mapping
+            known[key] = table, piece
+            tables.append(table)
+        chains = [-1] * len(found)
+        for position, piece in enumerate(found):
+            if piece.place[3] + 1 < partition.channels:
+                chains[position] = position + 1
+        weights = [elements(p.shape)[1] for p in found] if step.layer.weights else []
+        return CoreLayer(step, index, partition, cores, tables, chains, weights)
+
+    def _placed(self, found: list[Piece], partition: Partition, allowed: list[int]) -> list[int]:
+        """The core of each share."""
+        if self.places is None or len(found) == 1 or self.cores.placement == "order":
+            return allowed[: len(found)]
+        inputs, filters, sums = elements(found[0].shape)
+        bits = self.bits
+        own = inputs * bits["ifmap"] // 8, filters * bits["filter"] // 8, sums * bits["psum"] // 8
+        order = best_order(found, partition, self.places[allowed[: len(found)]], own)
+        return [allowed[position] for position in order]
+
+    def _filter_offsets(self, found: list[Piece]) -> dict[tuple[int, ...], int]:
+        """Where the weights of each (output, channel) part begin, one after another."""
+        offsets: dict[tuple[int, ...], int] = {}
+        cursor = 0
+        for piece in found:
+            if piece.place[2:] in offsets:
+                continue
+            offsets[piece.place[2:]] = cursor
+            cursor += ceil_div(elements(piece.shape)[1] * self.bits["filter"], 8)
+        return offsets
+
+    def _moved(self, table: PassTable, old: Piece, new: Piece, filter_shift: int, step: Step) -> PassTable:
+        """The same passes for another core: operands lie elsewhere."""
+        rows = table.rows.copy()
+        rows["filter_address"] += filter_shift
+        bits = stored_bits(self.arch.spec, self.trace, step.layer)
+        for operand in ("ifmap", "ofmap"):
+            moved = self._origin(new, operand, bits[operand]) - self._origin(old, operand, bits[operand])
+            used = rows[f"{operand}_bytes"] > 0
+            rows[f"{operand}_address"] = np.where(used, rows[f"{operand}_address"] + moved, 0)
+        return dataclasses.replace(table, rows=rows, counts=ActionCounts(table.counts), info=table.info)
+
+    def _origin(self, piece: Piece, operand: str, bits: int) -> int:
+        """Byte of the first element of a share in the whole tensor."""
+        whole, at = piece.share.whole, piece.share
+        if isinstance(whole, GemmShape):
+            columns = whole.k if operand == "ifmap" else whole.n
+            first = at.channel0 if operand == "ifmap" else at.output0
+            return ((at.group0 * whole.m + at.image0) * columns + first) * bits // 8
+        if operand == "ifmap":
+            c, h, w, row = whole.c, whole.h, whole.w, at.in_row0
+            channel = at.group0 * (whole.c // whole.g) + at.channel0
+        else:
+            c, h, w, row = whole.m, whole.p, whole.q, at.row0
+            channel = at.group0 * (whole.m // whole.g) + at.output0
+        if self.arch.spec.dram.layout == "nhwc":
+            return ((at.image0 * h + row) * w * c + channel) * bits // 8
+        return ((at.image0 * c + channel) * h * w + row * w) * bits // 8
+
+    def _vector(self, index: int, step: Step, work: VectorShape, allowed: list[int]) -> CoreLayer:
+        cores = allowed[: work.outputs]
+        names = dict.fromkeys(t for tensors in step.reads for t in tensors)
+        inputs = sum(self.schedule.tensors[n].elements for n in names)
+        tables = []
+        shares = zip(split(work.outputs, len(cores)), split(max(inputs, len(cores)), len(cores)), strict=True)
+        for (out0, outputs), (in0, size) in shares:
+            task = self._task(step)
+            task.addresses["ifmap"] += in0 * self.bits["ifmap"] // 8
+            task.addresses["ofmap"] += out0 * self.bits["ofmap"] // 8
+            tables.append(lower_vector(task, VectorShape(size, outputs, work.ops_per_output), size))
+        return CoreLayer(step, index, Partition(outputs=len(cores)), cores, tables, [-1] * len(cores))
+
+    def _check_weights(self) -> None:
+        """Resident weights fit every core.
+
+        Raises
+        ------
+        ConfigError
+            Says how much they need and how much there is.
+        """
+        room = next(r for r in self.rooms if "filter" in r.holds)
+        need = [0] * self.cores.count
+        for layer in self.layers:
+            for core, own in zip(layer.cores, layer.weights):
+                need[core] += ceil_div(own * self.bits["filter"], 8)
+        worst = max(range(len(need)), key=lambda core: need[core])
+        if need[worst] > room.free_bytes:
+            total, there = sum(need), room.free_bytes * self.cores.count
+            fit = ceil_div(self.cores.count * need[worst], room.free_bytes)
+            raise ConfigError(
+                f"the weights of {self.trace.name} must be resident, but core {worst} would hold {need[worst]} bytes "
+                f"and its {room.name!r} has {room.free_bytes} ({total} bytes on all cores, {there} there are); "
+                f"about {fit} cores would hold them, or set cores.resident_weights=false"
+            )
+
+    # --- what the player needs ---
+
+    def routes(self, layer: CoreLayer, position: int) -> dict[int, Route]:
+        """How the operands of one core's share travel."""
+        here = self.here(layer.step)
+        hubs, stripe = tuple(self.cores.hubs), self.cores.stripe_bytes
+        found = {FETCHED.index(name): Route(hubs, not here[name], stripe) for name in ("filter", "ifmap")}
+        found[FETCHED.index("psum")] = found[OFMAP + 1] = Route(hubs, True, stripe)
+        chain = layer.chains[position]
+        next_core = layer.cores[chain] if chain >= 0 else -1
+        bits = stored_bits(self.arch.spec, self.trace, layer.step.layer)
+        found[OFMAP] = Route(hubs, not here["ofmap"], stripe, next_core, (bits["psum"], bits["ofmap"]))
+        return found
+
+
+def elements(own: ConvShape | GemmShape) -> tuple[int, int, int]:
+    """Inputs, weights and sums of a share."""
+    if isinstance(own, GemmShape):
+        return own.batch * own.m * own.k, own.batch * own.n * own.k, own.batch * own.m * own.n
+    weights = own.m * own.c // own.g * own.r * own.s
+    return own.n * own.c * own.h * own.w, weights, own.n * own.m * own.p * own.q
