@@ -11,6 +11,7 @@ Timing: `crossbar_rule`. Values: `crossbar_math`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
@@ -29,6 +30,7 @@ from accelsim.engines.base import ENGINES
 from accelsim.engines.crossbar_math import Cells
 from accelsim.engines.crossbar_packing import Packed, pack
 from accelsim.engines.crossbar_rule import Mvm
+from accelsim.engines.crossbar_sparse import SkippedTimes, skipped_times, weights_of
 from accelsim.engines.part import Part
 from accelsim.engines.tiled import TiledEngine, TileTimes, Tiles, WordTables
 
@@ -98,6 +100,10 @@ class CrossbarSpec(Spec):
             raise ValueError("encoding: differential needs weight_bits >= 2 (a sign and a magnitude)")
         if self.skip != "none" and self.pack != "none":
             raise ValueError("skip and pack are two ways of leaving out zero weights: choose one")
+        if self.skip != "none" and self.slicing != "columns":
+            raise ValueError("skip needs slicing: columns, as its operation units span the slices of weights")
+        if self.skip in ("weights", "both") and self.encoding != "differential":
+            raise ValueError("skipping weights needs encoding: differential, whose zero weights are zero cells")
         if self.skip != "none" and not (self.active_rows and self.active_cols):
             raise ValueError("skip needs operation units: give active_rows and active_cols")
         try:
@@ -251,15 +257,13 @@ class Crossbar(TiledEngine):
         stream, turns, between = self._rounds(part, tiles["m"], needed, n, k)
         mvm = self.part_mvm(part, k, n)
         busy, adc = turns * (mvm.interval - mvm.adc_stall), turns * mvm.adc_stall
-        if self.spec.skip != "none":
-            from accelsim.engines.crossbar_sparse import skipped_cycles
-
-            busy, adc = skipped_cycles(self, part, tiles, turns)
-            stream = busy + adc + between
         resident = part.task.on_chip[2]
         program = np.minimum(tiles["k"], self.spec.rows) * self.spec.write_row_cycles * (0 if resident else 1)
         load = np.where(tiles["filter_bytes"] > 0, program, 0)
         tail = mvm.latency - mvm.interval if self.spec.overlap else 0
+        if self.spec.skip != "none":
+            found = skipped_times(self, part, tiles, turns, between)
+            return replace(found, load=load, finish=found.stream + tail)
         return TileTimes(load, stream, stream, stream + tail, busy, {"adc": adc})
 
     def _needed(self, part: Part, tiles: Tiles) -> Any:
@@ -270,20 +274,19 @@ class Crossbar(TiledEngine):
 
     def _packed(self, part: Part, tiles: Tiles) -> list[list[Packed]]:
         """How the weights of every tile's groups are packed; tiles of the same weights are looked at once."""
-        from accelsim.engines.crossbar_sparse import weights_of
-
-        columns = self.columns(self.bits_of(part))
         known: dict[Any, list[Packed]] = {}
         found = []
         for tile in tiles:
             key = tuple(int(tile[x]) for x in ("group0", "groups", "output0", "n", "channel0", "k", "tap0"))
             if key not in known:
-                groups = range(key[0], key[0] + key[1])
-                known[key] = [
-                    pack(weights_of(part, g, tile), self.spec.rows, columns, self.spec.pack) for g in groups
-                ]
+                known[key] = self.packed(part, tile, range(key[0], key[0] + key[1]))
             found.append(known[key])
         return found
+
+    def packed(self, part: Part, tile: Any, groups: range) -> list[Packed]:
+        """How the weights of a tile are packed, for each group."""
+        columns = self.columns(self.bits_of(part))
+        return [pack(weights_of(part, g, tile), self.spec.rows, columns, self.spec.pack) for g in groups]
 
     def words(self, part: Part, tiles: Tiles) -> WordTables:
         """Inputs of a product go to all its units at once; the window is read anew for each output position."""
@@ -297,12 +300,17 @@ class Crossbar(TiledEngine):
         groups, m, n, k = (tiles[x].astype(object) for x in ("groups", "m", "n", "k"))
         written = int((groups * n * k)[tiles["filter_bytes"] > 0].sum()) if not part.task.on_chip[2] else 0
         if self.spec.pack != "none":
-            self._count_packed(counts, part, tiles)
+            for tile, packed in zip(tiles, self._packed(part, tiles), strict=True):
+                program = tile["filter_bytes"] > 0 and not part.task.on_chip[2]
+                self.count_packed(counts, part, packed, int(tile["m"]), program)
             self._parts(counts, part, tiles, times)
             return counts
         counts.add("cell", "write", written * self.cells_of(bits["filter"]))
-        for g, rows, outs, inner in zip(groups, m, n, k, strict=True):
-            self.count(counts, part, int(g), int(rows), int(outs), int(inner))
+        if isinstance(times, SkippedTimes):
+            counts.merge(times.counts)
+        else:
+            for g, rows, outs, inner in zip(groups, m, n, k, strict=True):
+                self.count(counts, part, int(g), int(rows), int(outs), int(inner))
         self._parts(counts, part, tiles, times)
         return counts
 
@@ -319,24 +327,27 @@ class Crossbar(TiledEngine):
         reads = times * down * across * mvm.steps * self.arrays_per_unit(bits)
         conversions = times * digits * row_groups * n * cells
         counts.add("crossbar", "read", reads)
-        counts.add("dac", "convert", times * digits * k * across * self.arrays_per_unit(bits))
+        # each group of bit lines that is read at once drives the wordlines anew
+        width, active = cells if spec.slicing == "columns" else 1, spec.active_cols or spec.cols
+        full, rest = divmod(n, self.columns(bits))
+        groups_of_columns = full * ceil_div(self.columns(bits) * width, active) + ceil_div(rest * width, active)
+        counts.add("dac", "convert", times * digits * k * groups_of_columns * self.arrays_per_unit(bits))
         counts.add("sample_hold", "sample", conversions)
         counts.add("adc", "convert", conversions)
         counts.add("shift_add", "op", conversions)
 
-    def _count_packed(self, counts: ActionCounts, part: Part, tiles: Tiles) -> None:
+    def count_packed(self, counts: ActionCounts, part: Part, packed: list[Packed], m: int, program: bool) -> None:
+        """Add what m products with packed matrices do, and their programming."""
         bits, spec = self.bits_of(part), self.spec
         digits = spec.cells(bits["filter"], bits["ifmap"], part.signed("ifmap")).digits
         cells, per = self.cells_of(bits["filter"]), self.arrays_per_unit(bits)
-        for tile, groups in zip(tiles, self._packed(part, tiles), strict=True):
-            m, program = int(tile["m"]), tile["filter_bytes"] > 0 and not part.task.on_chip[2]
-            for p in groups:
-                conversions = m * digits * p.columns * cells
-                counts.add("cell", "write", p.weights * cells if program else 0)
-                counts.add("crossbar", "read", m * digits * p.units * per)
-                counts.add("dac", "convert", m * digits * p.rows * per)
-                for name, action in (("sample_hold", "sample"), ("adc", "convert"), ("shift_add", "op")):
-                    counts.add(name, action, conversions)
+        for p in packed:
+            conversions = m * digits * p.columns * cells
+            counts.add("cell", "write", p.weights * cells if program else 0)
+            counts.add("crossbar", "read", m * digits * p.units * per)
+            counts.add("dac", "convert", m * digits * p.rows * per)
+            for name, action in (("sample_hold", "sample"), ("adc", "convert"), ("shift_add", "op")):
+                counts.add(name, action, conversions)
 
     def _parts(self, counts: ActionCounts, part: Part, tiles: Tiles, times: TileTimes) -> None:
         needed = self._needed(part, tiles)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
 
 from accelsim.base.counts import ActionCounts
 from accelsim.base.units import ceil_div
 from accelsim.engines.base import Task
 from accelsim.engines.crossbar import Crossbar
+from accelsim.engines.crossbar_packing import Packed
 from accelsim.engines.crossbar_rule import Mvm
+from accelsim.engines.crossbar_sparse import work_of_rows
 from accelsim.engines.part import Part
 from accelsim.workload.ops import Matmul
 from accelsim.workload.shapes import ConvShape, GemmShape, RecurrentShape
@@ -37,6 +42,12 @@ class Resident:
         Blocks of rows whose sums are added.
     dynamic : bool
         Both operands are feature maps: the second is programmed before the product.
+    packed : tuple of tuple of Packed
+        For each product, its groups' matrices; none unless the engine packs them.
+    units : tuple of array
+        For each product, operation units of each row of outputs; none unless the engine skips some.
+    skipped : ActionCounts
+        What arrays and converters do in an item when operation units are skipped.
     """
 
     task: Task
@@ -46,6 +57,17 @@ class Resident:
     crossbars: int
     row_blocks: int
     dynamic: bool
+    packed: tuple[tuple[Packed, ...], ...] = ()
+    units: tuple[NDArray[np.int64], ...] = ()
+    skipped: ActionCounts = field(default_factory=ActionCounts)
+
+    def cells(self, engine: Crossbar) -> int:
+        """Programmed cells of one copy."""
+        weights = [groups * k * n for _, (groups, k, n), _ in self.products]
+        if self.packed:
+            weights = [sum(p.weights for p in groups) for groups in self.packed]
+        bits = [engine.bits_of(_part(self.task, roles))["filter"] for roles, _, _ in self.products]
+        return sum(w * engine.cells_of(b) for w, b in zip(weights, bits, strict=True))
 
 
 _PLAIN: Roles = (("ifmap", "ifmap"), ("filter", "filter"))
@@ -74,11 +96,34 @@ def resident(engine: Crossbar, task: Task) -> Resident:
         products = _recurrent(work)
         rows, positions = 1, 1
     crossbars = blocks = 0
-    for roles, (groups, k, n), _ in products:
-        bits = engine.bits_of(_part(task, roles))
-        crossbars += groups * int(engine.needed(n, k, bits)) * engine.arrays_per_unit(bits)
-        blocks = max(blocks, ceil_div(k, engine.spec.rows))
-    return Resident(task, rows, positions, products, crossbars, blocks, isinstance(task.layer.op, Matmul))
+    packed, units, skipped = [], [], ActionCounts()
+    for roles, (groups, k, n), times in products:
+        part = _part(task, roles, GemmShape(times, n, k, groups) if isinstance(work, RecurrentShape) else None)
+        bits = engine.bits_of(part)
+        needed, deep = groups * int(engine.needed(n, k, bits)), ceil_div(k, engine.spec.rows)
+        if engine.spec.pack != "none":
+            found = tuple(engine.packed(part, _whole(part), range(groups)))
+            packed.append(found)
+            needed, deep = max(1, sum(p.units for p in found)), max(1, *(p.deep for p in found))
+        if engine.spec.skip != "none":
+            steps, did = work_of_rows(engine, part, 1 if isinstance(work, RecurrentShape) else rows)
+            units.append(steps)
+            skipped.merge(did)
+        crossbars, blocks = crossbars + needed * engine.arrays_per_unit(bits), max(blocks, deep)
+    dynamic = isinstance(task.layer.op, Matmul)
+    return Resident(task, rows, positions, products, crossbars, blocks, dynamic, tuple(packed), tuple(units), skipped)
+
+
+def _whole(part: Part) -> dict[str, int]:
+    """All weights of a part, as a tile."""
+    shape = part.shape
+    if not isinstance(shape, ConvShape):
+        return {"output0": 0, "n": shape.n, "channel0": 0, "k": shape.k}
+    inner = shape.c // shape.g
+    return {
+        "output0": 0, "n": shape.m // shape.g, "channel0": 0, "channels": inner, "tap0": 0,
+        "k": inner * shape.r * shape.s,
+    }  # fmt: skip
 
 
 def _recurrent(work: RecurrentShape) -> tuple[Product, ...]:
@@ -94,10 +139,10 @@ def _matrix(gemm: GemmShape) -> tuple[int, int, int]:
     return gemm.batch, gemm.k, gemm.n
 
 
-def _part(task: Task, roles: Roles) -> Part:
+def _part(task: Task, roles: Roles, shape: GemmShape | None = None) -> Part:
     work = task.layer.work
-    shape = work.input_gemm if isinstance(work, RecurrentShape) else work
-    return Part(task, shape, roles)  # type: ignore[arg-type]
+    known = work.input_gemm if isinstance(work, RecurrentShape) else work
+    return Part(task, shape or known, roles)  # type: ignore[arg-type]
 
 
 def mvm_of(engine: Crossbar, layer: Resident, which: int = 0) -> Mvm:
@@ -112,31 +157,41 @@ def row_cycles(engine: Crossbar, layer: Resident, copies: int) -> tuple[list[int
     A recurrent layer is one row: its input products follow each other, then each step waits for the one before it.
     """
     mvm = mvm_of(engine, layer)
-    tail = mvm.latency - mvm.interval
+    tail = mvm.latency - mvm.interval if engine.spec.overlap else 0
     work = layer.task.layer.work
     if isinstance(work, RecurrentShape):
-        cycles = ceil_div(layer.products[0][2], copies) * mvm.interval
         pointwise = ceil_div(work.batch * work.hidden * work.directions * work.unit_ops, layer.task.vector_lanes)
-        step = sum(
-            (work.batch - 1) * mvm_of(engine, layer, i).interval + mvm_of(engine, layer, i).latency
-            for i in range(1, len(layer.products))
-        )
-        return [cycles + tail + work.steps * (step + pointwise)], [cycles + tail + work.steps * (step + pointwise)]
-    stream = ceil_div(layer.positions, copies) * mvm.interval
+        streams = [
+            ceil_div(int(layer.units[i].sum()), copies if i == 0 else 1) * mvm.step
+            if layer.units
+            else ceil_div(times, copies if i == 0 else 1) * mvm_of(engine, layer, i).interval
+            for i, (_, _, times) in enumerate(layer.products)
+        ]
+        cycles = sum(streams) + tail + work.steps * ((len(streams) - 1) * tail + pointwise)
+        return [cycles], [cycles]
+    if layer.units:
+        stream = [ceil_div(int(n), copies) * mvm.step for n in layer.units[0]]
+    else:
+        stream = [ceil_div(layer.positions, copies) * mvm.interval] * layer.rows
     if layer.dynamic:  # rows of all arrays are programmed at the same time
-        stream += min(layer.products[0][1][1], engine.spec.rows) * engine.spec.write_row_cycles
-    return [stream] * layer.rows, [stream + tail] * layer.rows
+        program = min(layer.products[0][1][1], engine.spec.rows) * engine.spec.write_row_cycles
+        stream = [cycles + program for cycles in stream]
+    return stream, [cycles + tail for cycles in stream]
 
 
 def item_counts(engine: Crossbar, layer: Resident, copies: int, cores: float) -> ActionCounts:
     """What arrays, converters, parts and buffers do for one item."""
     counts = ActionCounts()
     task = layer.task
-    for roles, (groups, k, n), times in layer.products:
-        engine.count(counts, _part(task, roles), groups, times, n, k)
-        bits = engine.bits_of(_part(task, roles))
-        if layer.dynamic:
-            counts.add("cell", "write", groups * k * n * engine.cells_of(bits["filter"]))
+    counts.merge(layer.skipped)
+    for i, (roles, (groups, k, n), times) in enumerate(layer.products):
+        part = _part(task, roles)
+        if layer.packed:
+            engine.count_packed(counts, part, list(layer.packed[i]), times, layer.dynamic)
+        elif not layer.units:
+            engine.count(counts, part, groups, times, n, k)
+        if layer.dynamic and not layer.packed:
+            counts.add("cell", "write", groups * k * n * engine.cells_of(engine.bits_of(part)["filter"]))
         inputs, outputs = groups * times * k * task.bits["ifmap"], groups * times * n * task.bits["ofmap"]
         source, target = task.room_of("ifmap").name, task.room_of("ofmap").name
         counts.add(source, "read", ceil_div(inputs, task.word_bits[source]))

@@ -31,6 +31,8 @@ class Packed:
         Weights that are stored.
     index_bits : int
         To select inputs: one bit for each row of the matrix and list of rows.
+    deep : int
+        The most crossbars whose sums are added.
     """
 
     units: int
@@ -38,6 +40,7 @@ class Packed:
     columns: int
     weights: int
     index_bits: int
+    deep: int
 
 
 def pack(w: NDArray[Any], rows: int, columns: int, how: str) -> Packed:
@@ -48,12 +51,13 @@ def pack(w: NDArray[Any], rows: int, columns: int, how: str) -> Packed:
         mask = mask[:, mask.any(0)]
     if how == "lines":
         mask = mask[mask.any(1)]
-    units = driven = sums = weights = lists = 0
+    units = driven = sums = weights = lists = most = 0
     for first in range(0, mask.shape[1], columns):
         block = mask[:, first : first + columns]
         kept = int(block.any(1).sum()) if how == "blocks" else len(block)
         deep = -(-kept // rows)
+        most = max(most, deep)
         units, driven, sums = units + deep, driven + kept, sums + deep * block.shape[1]
         weights, lists = weights + kept * block.shape[1], lists + 1
     index = {"none": 0, "lines": k + n, "blocks": k * lists + n}[how]
-    return Packed(units, driven, sums, weights, index)
+    return Packed(units, driven, sums, weights, index, most)

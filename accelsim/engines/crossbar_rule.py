@@ -84,8 +84,8 @@ def kept_rows(levels: NDArray[Any], active_cols: int) -> NDArray[np.bool_]:
 
 def operation_units(
     digits: NDArray[Any], kept: NDArray[np.bool_], active_rows: int, *, skip_weights: bool, skip_inputs: bool
-) -> NDArray[np.int64]:
-    """Operation units that one crossbar needs for each input vector.
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Operation units that one crossbar needs.
 
     Parameters
     ----------
@@ -100,12 +100,13 @@ def operation_units(
 
     Returns
     -------
-    ndarray of int64, (vectors,)
-        Sum over steps and column groups of ceil(live rows / active_rows).
+    (vectors,), (column groups,), (column groups,) of int64
+        Units of each vector: sum over steps and column groups of ceil(live rows / active_rows). Units of each column
+        group, and wordlines that they drive, over all vectors.
     """
     vectors, steps, rows = digits.shape
     live = (digits.reshape(-1, rows) != 0) if skip_inputs else np.ones((vectors * steps, rows), bool)
     masks = kept if skip_weights else np.ones_like(kept)
-    counts = live.astype(np.float32) @ masks.astype(np.float32)  # exact: counts are small
-    units = np.ceil(counts / active_rows)
-    return np.asarray(units.sum(1).reshape(vectors, steps).sum(1), np.int64)
+    driven = live.astype(np.float32) @ masks.astype(np.float32)  # exact: counts are small
+    units = np.ceil(driven / active_rows).astype(np.int64)
+    return units.sum(1).reshape(vectors, steps).sum(1), units.sum(0), driven.sum(0, np.float64).astype(np.int64)

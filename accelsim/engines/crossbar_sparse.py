@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.base.counts import ActionCounts
 from accelsim.engines.crossbar_math import Cells, input_digits
 from accelsim.engines.crossbar_rule import kept_rows, operation_units
 from accelsim.engines.part import Part
+from accelsim.engines.tiled import TileTimes
 from accelsim.workload.shapes import ConvShape
 
 if TYPE_CHECKING:
     from accelsim.engines.crossbar import Crossbar
     from accelsim.engines.tiled import Tiles
+
+#: Elements of the windows that are looked at together
+_ELEMENTS = 1 << 21
 
 
 def levels(w: NDArray[Any], cells: Cells) -> NDArray[np.int64]:
@@ -37,49 +43,128 @@ def blocks(w: NDArray[Any], rows: int, columns: int) -> list[tuple[slice, slice]
     ]
 
 
-def units_of_product(
+@dataclass(frozen=True)
+class Work:
+    """What products do when operation units are left out.
+
+    Attributes
+    ----------
+    units : ndarray of int64, (vectors, crossbars)
+        Operation units of each crossbar.
+    reads, driven, conversions : int
+        Over all vectors and crossbars: units, wordlines that they drive, bit lines that they convert.
+    """
+
+    units: NDArray[np.int64]
+    reads: int
+    driven: int
+    conversions: int
+
+
+def work_of_product(
     x: NDArray[Any], w: NDArray[Any], cells: Cells, rows: int, columns: int, active: tuple[int, int], skip: str
-) -> NDArray[np.int64]:
-    """Operation units of each vector in each crossbar: (vectors, crossbars).
+) -> Work:
+    """Operation units of each vector in each crossbar.
 
     x (vectors, k) and w (k, n) are integers; `rows`, `columns` the weights of a crossbar; `active` the operation
-    unit's wordlines and bit lines; `skip` as in the engine's spec.
+    unit's wordlines and bit lines (of one sign); `skip` as in the engine's spec.
     """
     digits = np.stack([d for _, d in input_digits(x, cells)], 1)
     stored = levels(w, cells)
-    found = []
+    signs = cells.cells_per_weight // cells.slices
+    found, reads, driven, conversions = [], 0, 0, 0
     for r, c in blocks(w, rows, columns):
+        width = (c.stop - c.start) * cells.slices
         kept = kept_rows(stored[r, c.start * cells.slices : c.stop * cells.slices], active[1])
-        found.append(
-            operation_units(
-                digits[:, :, r], kept, active[0], skip_weights=skip in ("weights", "both"),
-                skip_inputs=skip in ("inputs", "both"),
-            )
+        units, groups, lines = operation_units(
+            digits[:, :, r], kept, active[0], skip_weights=skip in ("weights", "both"),
+            skip_inputs=skip in ("inputs", "both"),
         )  # fmt: skip
-    return np.stack(found, 1)
+        found.append(units)
+        widths = np.minimum(active[1], width - active[1] * np.arange(len(groups)))
+        reads, driven = reads + int(groups.sum()), driven + int(lines.sum())
+        conversions += signs * int((groups * widths).sum())
+    return Work(np.stack(found, 1), reads, driven, conversions)
 
 
-def skipped_cycles(engine: Crossbar, part: Part, tiles: Tiles, turns: Any) -> tuple[Any, Any]:
-    """(busy, waiting for ADCs) of every tile: each product takes as long as the crossbar with the most units.
+def units_of_product(
+    x: NDArray[Any], w: NDArray[Any], cells: Cells, rows: int, columns: int, active: tuple[int, int], skip: str
+) -> NDArray[np.int64]:
+    """`work_of_product`, the units alone."""
+    return work_of_product(x, w, cells, rows, columns, active, skip).units
 
-    Copies take turns, so a tile's products are shared out evenly among them.
+
+@dataclass(frozen=True)
+class SkippedTimes(TileTimes):
+    """Times of tiles, and what arrays and converters did meanwhile."""
+
+    counts: ActionCounts = field(default_factory=ActionCounts)
+
+
+def work_of_tile(engine: Crossbar, part: Part, tile: Any) -> tuple[NDArray[np.int64], ActionCounts]:
+    """(operation units in a row that each vector takes, what they do): a vector waits for its slowest crossbar.
+
+    All groups' crossbars work at the same time; those for which there is no room come in further rounds.
     """
     spec, bits = engine.spec, engine.bits_of(part)
     cells = spec.cells(bits["filter"], bits["ifmap"], part.signed("ifmap"))
-    mvm = engine.mvm(1, 1, 1, False, bits)
-    busy = np.zeros(len(tiles), np.int64)
+    # positive and negative cells lie beside each other, and are zero together only if both are
+    columns = max(1, spec.active_cols * cells.slices // cells.cells_per_weight)
+    found, counts = [], ActionCounts()
+    for group in range(int(tile["group0"]), int(tile["group0"]) + int(tile["groups"])):
+        x, w = _operands(part, group, tile)
+        work = work_of_product(
+            x, w, cells, spec.rows, engine.columns(bits), (spec.active_rows, columns), spec.skip
+        )
+        found.append(work.units)
+        counts.add("crossbar", "read", work.reads)
+        counts.add("dac", "convert", work.driven)
+        for name, action in (("sample_hold", "sample"), ("adc", "convert"), ("shift_add", "op")):
+            counts.add(name, action, work.conversions)
+    units = np.concatenate(found, 1)
+    room = engine.units(bits)
+    turns = sum(np.maximum(units[:, a : a + room].max(1), 1) for a in range(0, units.shape[1], room))
+    return np.asarray(turns, np.int64), counts
+
+
+def skipped_times(engine: Crossbar, part: Part, tiles: Tiles, turns: Any, between: Any) -> SkippedTimes:
+    """Times of all tiles but for programming before them; copies take turns, so products are shared out evenly."""
+    step = engine.mvm(1, 1, 1, False, engine.bits_of(part))
+    units, counts = np.zeros(len(tiles), np.int64), ActionCounts()
     for index, tile in enumerate(tiles):
-        total = 0
-        for group in range(int(tile["group0"]), int(tile["group0"] + tile["groups"])):
-            x, w = _operands(part, group, tile)
-            # positive and negative cells lie beside each other, and are zero together only if both are
-            columns = max(1, spec.active_cols * cells.slices // cells.cells_per_weight)
-            active = spec.active_rows, columns
-            found = units_of_product(x, w, cells, spec.rows, engine.columns(bits), active, spec.skip)
-            total += int(np.maximum(found.max(1), 1).sum())
+        rows, did = work_of_tile(engine, part, tile)
         copies = max(1, -(-int(tile["m"]) // max(1, int(turns[index]))))
-        busy[index] = -(-total // copies)
-    return busy * spec.read_cycles, busy * (mvm.step - mvm.read)
+        units[index] = -(-int(rows.sum()) // copies)
+        counts.merge(did)
+    busy, adc = units * engine.spec.read_cycles, units * (step.step - step.read)
+    none = np.zeros_like(busy)
+    return SkippedTimes(none, none, busy + adc + between, busy + adc + between, busy, {"adc": adc}, counts)
+
+
+def work_of_rows(engine: Crossbar, part: Part, rows: int) -> tuple[NDArray[np.int64], ActionCounts]:
+    """(operation units in a row of each row of outputs, what one item's products do) of a layer whose weights stay."""
+    shape, counts = part.shape, ActionCounts()
+    found = []
+    if not isinstance(shape, ConvShape):
+        tile = {
+            "group0": 0, "groups": shape.batch, "output0": 0, "n": shape.n, "channel0": 0, "k": shape.k, "image0": 0,
+            "m": shape.m,
+        }  # fmt: skip
+        units, counts = work_of_tile(engine, part, tile)
+        return units.reshape(rows, -1).sum(1), counts
+    inner = shape.c // shape.g
+    some = max(1, _ELEMENTS // max(1, shape.q * inner * shape.r * shape.s))  # rows of outputs at once
+    for image in range(shape.n):
+        for row in range(0, shape.p, some):
+            tile = {
+                "group0": 0, "groups": shape.g, "output0": 0, "n": shape.m // shape.g, "channel0": 0,
+                "channels": inner, "tap0": 0, "k": inner * shape.r * shape.s, "image0": image, "images": 1,
+                "row0": row, "rows": min(some, shape.p - row), "col0": 0, "cols": shape.q,
+            }  # fmt: skip
+            units, did = work_of_tile(engine, part, tile)
+            found.append(units.reshape(-1, shape.q).sum(1))
+            counts.merge(did)
+    return np.concatenate(found), counts
 
 
 def weights_of(part: Part, group: int, tile: Any) -> NDArray[Any]:

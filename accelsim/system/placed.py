@@ -457,8 +457,10 @@ def _causes(
     stall, stream = 0, sum(stage.stream) * items
     if place.layer is not None and not place.layer.dynamic and place.layer.task.layer.kind != "recurrent":
         mvm = mvm_of(plan.engine, place.layer)
-        stall = ceil_div(place.layer.positions, place.copies) * mvm.adc_stall
-    causes["adc"] = stall * stage.rows * items
+        stall = ceil_div(place.layer.positions, place.copies) * mvm.adc_stall * stage.rows
+        if place.layer.units:
+            stall = sum(stage.stream) // mvm.step * (mvm.step - mvm.read)
+    causes["adc"] = stall * items
     causes["compute"] = stream - causes["adc"]
     causes["ifmap"] = times.waited
     causes["ofmap"] = times.held
@@ -494,7 +496,7 @@ def _info(plan: _Plan, place: Placed, stage: Stage, times: FlowTimes) -> dict[st
         "mapping": f"{layer.crossbars} crossbars x {place.copies}",
         "crossbars": place.crossbars,
         "copies": place.copies,
-        "cells": held * plan.engine.cells_of(plan.engine.spec.weight_bits) * place.copies,
+        "cells": layer.cells(plan.engine) * place.copies,
         "mvm_cycles": mvm.latency,
         "mvm_interval_cycles": mvm.interval,
         "spatial_utilization": min(1.0, held / room) if room else 0.0,

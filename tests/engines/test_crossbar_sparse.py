@@ -10,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
+from accelsim.engines.base import Task
 from accelsim.engines.crossbar_math import Cells
 from accelsim.engines.crossbar_packing import pack
-from accelsim.engines.crossbar_sparse import units_of_product
+from accelsim.engines.crossbar_sparse import units_of_product, work_of_product, work_of_tile
 from accelsim.engines.insitu import add_cycles, multiply_cycles, nor_add, reduce_cycles
+from accelsim.engines.part import Part
 from accelsim.system.archspec import load_arch
 from accelsim.system.simulate import simulate
 from accelsim.workload.network import Network, Node
-from accelsim.workload.ops import Conv, Input
+from accelsim.workload.ops import Conv, Input, Linear, Recurrent
 from accelsim.workload.trace import synthetic_trace
 
 
@@ -61,6 +63,13 @@ def test_units_are_those_of_a_plain_count(
     cells = Cells(active_rows, 2, 5, 4, 1, 8, "differential", False)
     ours = units_of_product(x, w, cells, rows, columns, (active_rows, active_cols), skip)
     assert np.array_equal(ours, counted(x, w, 4, 5, rows, columns, (active_rows, active_cols), skip))
+    work = work_of_product(x, w, cells, rows, columns, (active_rows, active_cols), skip)
+    assert work.reads == ours.sum() and work.driven <= work.reads * active_rows
+    assert work.conversions <= 2 * work.reads * active_cols
+    if skip == "none":  # every row drives every column group, and every column is converted for every group of rows
+        blocks_ = [(min(rows, k - r), 2 * min(columns, n - c)) for r in range(0, k, rows) for c in range(0, n, columns)]
+        assert work.driven == 3 * 4 * sum(r * -(-c // active_cols) for r, c in blocks_)
+        assert work.conversions == 3 * 4 * sum(-(-r // active_rows) * 2 * c for r, c in blocks_)
 
 
 def test_skipping_never_takes_longer_and_both_is_best() -> None:
@@ -77,6 +86,39 @@ def test_skipping_never_takes_longer_and_both_is_best() -> None:
     for skip in ("weights", "inputs", "both"):
         assert cycles[skip, 0.1] <= cycles[skip, 0.5] <= cycles[skip, 1.0]
     assert cycles["none", 0.1] == cycles["none", 1.0]
+
+
+def test_skipping_saves_energy_as_it_saves_time() -> None:
+    network = Network("n", [Node("x", Input((1, 16, 6, 6))), Node("c", Conv(24, 3, 1, 1, bias=False), ("x",))])
+    trace = synthetic_trace(network, weight_density=0.2, activation_density=0.3, input_density=0.3)
+    none, both = (simulate(load_arch("sparse_reram", [f"engine.skip={s}"]), trace) for s in ("none", "both"))
+    for key in (("adc", "convert"), ("crossbar", "read"), ("dac", "convert"), ("shift_add", "op")):
+        assert 0 < 2 * both.counts()[key] < none.counts()[key]
+
+
+@pytest.mark.parametrize("skip", ["weights", "inputs", "both"])
+def test_recurrent_layers_skip_too(skip: str) -> None:
+    network = Network("n", [Node("x", Input((2, 5, 24))), Node("l", Recurrent("lstm", 16), ("x",))])
+    trace = synthetic_trace(network, weight_density=0.1, activation_density=0.3, input_density=0.3)
+    none, some = (simulate(load_arch("sparse_reram", [f"engine.skip={s}"]), trace) for s in ("none", skip))
+    assert some.layers[0].cycles_by_cause["compute"] < 0.9 * none.layers[0].cycles_by_cause["compute"]
+    assert some.counts()["adc", "convert"] < 0.9 * none.counts()["adc", "convert"]
+
+
+def test_crossbars_without_room_take_further_rounds() -> None:
+    """Four crossbars of a layer in a core of two: each product waits for the slowest of either round."""
+    network = Network("n", [Node("x", Input((3, 256))), Node("l", Linear(32, bias=False), ("x",))])
+    trace = synthetic_trace(network, weight_bits=16, activation_bits=16, weight_density=0.1, input_density=0.2)
+    arch = load_arch("sparse_reram", ["engine.arrays=2"])
+    task = Task(trace.network["l"], trace, dict(arch.spec.bits()), arch.spec.rooms(), {})
+    part = Part(task, trace.network["l"].work)  # type: ignore[arg-type]
+    tile = {"group0": 0, "groups": 1, "output0": 0, "n": 32, "channel0": 0, "k": 256, "image0": 0, "m": 3}
+    two, _ = work_of_tile(arch.engine, part, tile)  # type: ignore[arg-type]
+    x, w = part.ifmap()[0], part.filters()[0].T
+    cells = arch.engine.spec.cells(16, 16, part.signed("ifmap"))
+    units = units_of_product(x, w, cells, 128, 8, (16, 8), "both")
+    assert units.shape == (3, 8)  # 8 weights of 16 cells are as wide as a crossbar
+    assert two.tolist() == sum(np.maximum(units[:, a : a + 2].max(1), 1) for a in range(0, 8, 2)).tolist()
 
 
 @given(
@@ -137,7 +179,8 @@ def test_published_row_cycles() -> None:
     [
         ("engine.adc_bits=4", r"adc_bits=4 clips every output: a column of 128 rows sums to 96 on average"),
         ("engine.active_rows=200", r"active_rows and active_cols must be <= rows and cols \(128, 128\), got 200"),
-        ("engine.skip=both", "skip needs operation units: give active_rows and active_cols"),
+        ("engine.skip=inputs", "skip needs operation units: give active_rows and active_cols"),
+        ("engine.skip=both", "skipping weights needs encoding: differential, whose zero weights are zero cells"),
         ("engine.encoding=binary", "binary needs weight_bits, input_bits and cell_bits of 1"),
         ("engine.cols=4", "a weight of 16 bits takes 8 cells, which must fit 4 columns of one array"),
         ("engine.rows=0", "engine.rows: must be >= 1, got 0"),
@@ -148,6 +191,11 @@ def test_published_row_cycles() -> None:
 def test_wrong_parameters_are_refused(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_arch("isaac", [override])
+
+
+def test_units_that_span_slices_need_slices_in_columns() -> None:
+    with pytest.raises(ConfigError, match="skip needs slicing: columns"):
+        load_arch("sparse_reram", ["engine.slicing=arrays"])
 
 
 def test_skip_and_pack_exclude_each_other() -> None:

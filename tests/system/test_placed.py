@@ -12,7 +12,7 @@ from accelsim.system.result import RunResult
 from accelsim.system.simulate import simulate
 from accelsim.workload.load import load_network
 from accelsim.workload.network import Network, Node
-from accelsim.workload.ops import Activation, Conv, Eltwise, Input, Linear, Pool, Reshape
+from accelsim.workload.ops import Activation, Conv, Eltwise, Input, Linear, Pool, Recurrent, Reshape
 from accelsim.workload.trace import synthetic_trace
 
 
@@ -105,6 +105,49 @@ def test_counts_by_hand() -> None:
 def test_an_update_of_the_weights_writes_every_cell_of_every_copy() -> None:
     layers = {layer.name: layer for layer in run().layers}
     assert layers["c1"].info["cells"] == 32 * 8 * 9 * 8 * layers["c1"].info["copies"]
+
+
+SKIPPING = ("engine.encoding=differential", "engine.active_rows=16", "engine.active_cols=16")
+
+
+def lstm() -> Network:
+    return Network("lstm", [Node("x", Input((2, 5, 24))), Node("l", Recurrent("lstm", 16), ("x",))])
+
+
+@pytest.mark.parametrize("network", [small(), lstm()])
+def test_layers_in_place_skip_zeros(network: Network) -> None:
+    sparse = synthetic_trace(network, weight_bits=16, activation_bits=16, weight_density=0.1, input_density=0.3)
+    none, inputs, both = (
+        simulate(load_arch("isaac", [*SKIPPING, f"engine.skip={skip}"]), sparse) for skip in ("none", "inputs", "both")
+    )
+    assert both.cycles < inputs.cycles < none.cycles
+    for key in (("adc", "convert"), ("crossbar", "read"), ("dac", "convert")):
+        assert both.counts()[key] < inputs.counts()[key] < none.counts()[key]
+    # no copies of anything: each row takes what the tiles of the same layer take one after another
+    alone = simulate(load_arch("isaac", [*SKIPPING, "engine.skip=both", "engine.replicate=false"]), sparse)
+    tiled = simulate(load_arch("sparse_reram", ["engine.replicate=false", "engine.convert_cycles=8"]), sparse)
+    for layer, other in zip(alone.layers, tiled.layers, strict=True):
+        if layer.info.get("crossbars"):
+            assert layer.counts["adc", "convert"] == other.counts["adc", "convert"]
+
+
+@pytest.mark.parametrize(("name", "pack"), [("blocks", "snrram"), ("lines", "recom")])
+def test_layers_in_place_are_packed(name: str, pack: str) -> None:
+    trace = synthetic_trace(small(), weight_bits=16, activation_bits=16, weight_density=0.003)
+    dense, packed = (
+        simulate(load_arch("isaac", [f"engine.pack={how}", "engine.replicate=false"]), trace) for how in ("none", name)
+    )
+    layers = {layer.name: layer for layer in packed.layers}
+    tiled = {layer.name: layer for layer in simulate(load_arch(pack, []), trace).layers}
+    for layer in dense.layers:
+        if "crossbars" not in layer.info:
+            continue
+        other = layers[layer.name]
+        assert other.info["crossbars"] <= layer.info["crossbars"] and other.info["cells"] < layer.info["cells"]
+        assert other.counts["adc", "convert"] == tiled[layer.name].counts["adc", "convert"]
+    assert sum(x.info.get("crossbars", 0) for x in packed.layers) < sum(
+        x.info.get("crossbars", 0) for x in dense.layers
+    )
 
 
 def residual() -> Network:
