@@ -44,6 +44,15 @@ class PartSpec(Spec):
     area_mm2: float = pydantic.Field(ge=0, description="of one")
 
 
+class InOrderSpec(Spec):
+    """Cores that execute one instruction at a time: products, vector operations, loads and stores (PUMA)."""
+
+    arrays: int = pydantic.Field(ge=1, description="of a core; they work on one product instruction together")
+    lanes: int = pydantic.Field(ge=1, description="of its vector unit")
+    access_words: int = pydantic.Field(ge=1, description="words of an access to the shared memory")
+    access_cycles: int = pydantic.Field(ge=1, description="of an access")
+
+
 class CrossbarSpec(Spec):
     """Parameters of the arrays, their converters and their pipeline."""
 
@@ -78,6 +87,9 @@ class CrossbarSpec(Spec):
     convert_cycles: int = pydantic.Field(default=1, ge=1, description="one conversion")
     pipelined: bool = pydantic.Field(default=True, description="ADCs work beside the array's next read")
     overlap: bool = pydantic.Field(default=True, description="products follow each other without waiting for results")
+    in_order: InOrderSpec | None = pydantic.Field(
+        default=None, description="what a core does between products; nothing: all else works beside them"
+    )
     stages_before: int = pydantic.Field(default=0, ge=0, description="pipeline stages before the first read")
     stages_after: int = pydantic.Field(default=1, ge=0, description="pipeline stages after the last conversion")
     replicate: bool = pydantic.Field(default=True, description="units that are left over hold copies")
@@ -94,6 +106,8 @@ class CrossbarSpec(Spec):
                 f"active_rows and active_cols must be <= rows and cols ({self.rows}, {self.cols}), "
                 f"got {self.active_rows} and {self.active_cols}"
             )
+        if self.in_order is not None and self.overlap:
+            raise ValueError("in_order needs overlap: false: a core that does one thing after another overlaps nothing")
         if self.encoding == "binary" and max(self.weight_bits, self.input_bits, self.cell_bits) > 1:
             raise ValueError("encoding: binary needs weight_bits, input_bits and cell_bits of 1")
         if self.encoding == "differential" and self.weight_bits < 2:
@@ -186,7 +200,7 @@ class Crossbar(TiledEngine):
     def peak(self, bits: dict[str, int]) -> Fraction:
         """Multiply-accumulates per cycle with all units full."""
         mvm = self.mvm(self.spec.rows, self.spec.cols, bits["ifmap"], False, bits)
-        interval = mvm.interval
+        interval = mvm.interval - mvm.between
         if self.spec.skip != "none":  # all but one step of each product may be left out
             interval = self.mvm(1, 1, 1, False, bits).step
         if self.spec.pack != "none":  # copies beyond those of a dense matrix
@@ -224,9 +238,17 @@ class Crossbar(TiledEngine):
         return 1, self.columns(self.bits_of(part)), self.spec.rows
 
     def part_mvm(self, part: Part, k: int, n: int) -> Mvm:
-        """`mvm` at the widths of a layer."""
-        bits = self.bits_of(part)
-        return self.mvm(k, n, bits["ifmap"], part.signed("ifmap"), bits)
+        """`mvm` at the widths of a layer, with what an in-order core does between products."""
+        bits, core = self.bits_of(part), self.spec.in_order
+        mvm = self.mvm(k, n, bits["ifmap"], part.signed("ifmap"), bits)
+        if core is None:
+            return mvm
+        # its units take neighbouring blocks: inputs of all are loaded, their sums added, activated and stored
+        units = max(1, core.arrays // self.arrays_per_unit(bits))
+        inputs, outputs = units * min(k, self.spec.rows), units * min(n, self.columns(bits))
+        operations = part.task.fused_ops + (1 if k > self.spec.rows else 0)
+        accesses = ceil_div(inputs, core.access_words) + ceil_div(outputs, core.access_words)
+        return replace(mvm, between=accesses * core.access_cycles + operations * ceil_div(outputs, core.lanes))
 
     def interval(self, part: Part, m: Any, n: Any, k: Any) -> Any:
         """Rounds of products, and programming between them."""

@@ -36,6 +36,9 @@ class Mvm:
         The ADCs work beside the array.
     overlap : bool
         The next product's reads follow at once; else it waits for the results of this one.
+    between : int
+        Cycles from a result to the next product of a core that does one thing after another: vector instructions,
+        accesses to the shared memory.
     """
 
     steps: int
@@ -45,6 +48,7 @@ class Mvm:
     after: int = 0
     pipelined: bool = True
     overlap: bool = True
+    between: int = 0
 
     @property
     def step(self) -> int:
@@ -62,7 +66,7 @@ class Mvm:
     @property
     def interval(self) -> int:
         """Cycles from one product to the next on the same array."""
-        return self.steps * self.step if self.overlap else self.latency
+        return self.steps * self.step if self.overlap else self.latency + self.between
 
     @property
     def adc_stall(self) -> int:

@@ -9,6 +9,11 @@ import pytest
 from accelsim.base.errors import ConfigError, DeadlockError
 from accelsim.engines.puma_core import Instruction as I
 from accelsim.engines.puma_core import Timing, run
+from accelsim.system.archspec import load_arch
+from accelsim.system.simulate import simulate
+from accelsim.workload.network import Network, Node
+from accelsim.workload.ops import Activation, Input, Linear
+from accelsim.workload.trace import synthetic_trace
 from tests.references import reference
 
 PROGRAMS = {
@@ -66,3 +71,24 @@ def test_programs_that_wait_for_ever_and_unknown_operations() -> None:
 
 def test_an_mvm_of_the_paper() -> None:
     assert run([(0, [I("mvm"), I("halt")])], Timing(mvm=2304)) == [2308]
+
+
+def test_a_layer_on_the_engine_takes_what_the_program_of_its_core_takes() -> None:
+    linear, relu = Node("l", Linear(256, bias=False), ("x",)), Node("r", Activation("relu"), ("l",))
+    network = Network("n", [Node("x", Input((3, 200))), linear, relu])
+    trace = synthetic_trace(network, weight_bits=16, activation_bits=16)
+    layer = simulate(load_arch("puma"), trace).layers[0]
+    # two units of 128 x 128: 256 inputs in 16 accesses, the sums of two row blocks added, then the activation
+    one = [I("load", 16, 16 * i) for i in range(16)] + [I("mvm"), I("alu", 256), I("alu", 256)]
+    one += [I("store", 16, 1000 + 16 * i) for i in range(16)]
+    writers = [I("store", 16, 16 * i) for i in range(16)]
+    alone, filled = run([(0, one), (0, writers)], Timing(mvm=2304))
+    assert layer.info["mvm_cycles"] == 2304
+    assert layer.info["mvm_interval_cycles"] == 2304 + 2 * 64 + 2 * (16 + 16)
+    assert 0 < alone - layer.info["mvm_interval_cycles"] <= filled + 4  # and the words must be there first
+    assert layer.cycles == 3 * layer.info["mvm_interval_cycles"]  # three inputs, one after another
+
+
+def test_an_in_order_core_overlaps_nothing() -> None:
+    with pytest.raises(ConfigError, match="in_order needs overlap: false"):
+        load_arch("puma", ["engine.overlap=true"])
