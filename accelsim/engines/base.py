@@ -21,6 +21,7 @@ from accelsim.mapping.problem import OPERANDS, Loops, Mapping, Problem, Room
 from accelsim.sim.passes import PassTable
 from accelsim.workload.network import Layer
 from accelsim.workload.shapes import ConvShape, GemmShape
+from accelsim.workload.spike import Spike
 from accelsim.workload.trace import Trace
 
 ENGINES: Registry[type[Engine]] = Registry("engine", "accelsim.engines")
@@ -88,6 +89,8 @@ class Task:
         The layer is a part of a larger one, whose operands the trace holds.
     factors : str
         Decomposed weights: "multiply" them out, or "contract" them one after another (see `engines.factors`).
+    neuron : Spike or None
+        The spiking neurons that its results drive.
     """
 
     layer: Layer
@@ -107,6 +110,7 @@ class Task:
     tolerance: int = 256
     share: Share | None = None
     factors: str = "multiply"
+    neuron: Spike | None = None
 
     def problem(self, shape: ConvShape | GemmShape, unit: tuple[int, int, int]) -> Problem:
         """The tiling problem of `shape` on this machine."""
@@ -139,12 +143,17 @@ class Engine:
     kind: ClassVar[str] = ""
     #: False: equal shapes and widths take equal cycles, so cores with equal shares need be lowered only once
     data_dependent: ClassVar[bool] = True
+    #: operands whose layout in their buffers decides which banks the engine's accesses meet
+    laid_out: ClassVar[tuple[str, ...]] = ()
 
     class Spec(Spec):
         """Parameters of the engine; the subclass declares them."""
 
     def __init__(self, spec: Any) -> None:
         self.spec = spec
+
+    def meet(self, word_bits: dict[str, int], bits: dict[str, int]) -> None:
+        """Told once, before anything else: bits of a word of each operand's buffer, and of an element."""
 
     def lower(self, task: Task) -> PassTable:
         """The pass table of a compute layer.
@@ -155,6 +164,10 @@ class Engine:
             If the layer cannot run here: says what does not fit.
         """
         raise NotImplementedError
+
+    def depends_on_data(self, task: Task) -> bool:
+        """Whether equal shares of this layer may differ in cycles or in what is counted."""
+        return self.data_dependent
 
     def estimate(self, task: Task) -> int:
         """About how many cycles the array is busy with a layer, to compare partitions; at peak, unless overridden."""

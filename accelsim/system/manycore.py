@@ -29,8 +29,9 @@ def simulate_cores(arch: Architecture, trace: Trace, memory: MemoryModel, progre
     # a core does one input after another; where all advance in phases, one phase after another
     for job in sorted(range(len(jobs)), key=lambda j: (jobs[j].phase, j)):
         layer = plan.layers[job % len(plan.layers)]
+        first = job // len(plan.layers) % plan.rows * len(layer.cores)
         for position, core in enumerate(layer.cores):
-            cores[core].tables.append(layer.tables[position])
+            cores[core].tables.append(layer.tables[first + position])
             cores[core].jobs.append(job)
             cores[core].routes.append(plan.routes(layer, position))
     network = arch.build_noc()
@@ -57,7 +58,7 @@ def _jobs(plan: Plan) -> list[Job]:
     for layer in plan.layers:
         depth[layer.index] = 1 + max((depth[r] for r in reads_of[layer.index]), default=-1)
     jobs = []
-    for item in range(spec.items):
+    for item in range(plan.items):
         for layer in plan.layers:
             own = item * count + layer.index
             reads = [item * count + r for r in reads_of[layer.index]]
@@ -97,7 +98,7 @@ def _result(plan: Plan, timeline: ManyTimeline, moved: _Snapshots, arch: Archite
     results = []
     before = 0
     for layer in plan.layers:
-        jobs = [item * count + layer.index for item in range(many.items)]
+        jobs = [item * count + layer.index for item in range(plan.items)]
         record = timeline.cores[jobs[-1]]
         worst = record[busiest(record)]
         start = worst.start if piped else before

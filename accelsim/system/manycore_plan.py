@@ -26,6 +26,7 @@ from accelsim.system.residency import Residency
 from accelsim.system.schedule import Schedule, Step, lay_out, schedule
 from accelsim.workload.ops import Matmul
 from accelsim.workload.shapes import ConvShape, GemmShape, VectorShape
+from accelsim.workload.spike import Spike
 from accelsim.workload.trace import Trace
 
 Progress = Callable[[int, int, str], None]
@@ -37,7 +38,10 @@ _TOLERANCE = 16
 
 @dataclass
 class CoreLayer:
-    """A step of the schedule on its cores."""
+    """A step of the schedule on its cores.
+
+    `tables` are the cores', for each time step of a spiking network that a pipeline takes step by step.
+    """
 
     step: Step
     index: int
@@ -70,12 +74,39 @@ class Plan:
         self.places = core_places(arch.build_noc(), terminals)
         self.layers: list[CoreLayer] = []
         steps = self.schedule.steps
+        self.rows = self._time_steps() if self.cores.schedule == "pipeline" else 1
         for index, step in enumerate(steps):
             if progress is not None:
                 progress(index, len(steps), step.layer.name)
             self.layers.append(self._layer(index, step))
         if self.cores.resident_weights:
             self._check_weights()
+
+    def _time_steps(self) -> int:
+        """In how many parts a pipeline takes the batch: images of a spiking network are time steps, one after another.
+
+        Raises
+        ------
+        ConfigError
+            If a layer of a spiking network cannot be done one image after another.
+        """
+        if not any(isinstance(layer.op, Spike) for layer in self.trace.network):
+            return 1
+        batch = self.trace.network.batch
+        for step in self.schedule.steps:
+            work = step.layer.work
+            size = work.n if isinstance(work, ConvShape) else work.m if isinstance(work, GemmShape) else 0
+            if isinstance(work, VectorShape):
+                size = work.outputs
+            if size % batch or not size:
+                what = f"a pipeline takes {batch} time steps of a spiking network one by one; {step.layer.kind} cannot"
+                raise ConfigError(what, f"layer {step.layer.name}")
+        return batch
+
+    @property
+    def items(self) -> int:
+        """Inputs that follow each other in a pipeline, time steps counted."""
+        return self.cores.items * self.rows
 
     # --- one layer ---
 
@@ -96,7 +127,8 @@ class Plan:
             weights = [sum(int(np.prod(dims)) for dims in step.layer.weights.values())]
             return CoreLayer(step, index, Partition(), allowed[:1], [table], [-1], weights, "one core")
         why: ConfigError | None = None
-        for partition in self._ranked(step, work, len(allowed)):
+        one = self._one_row(work)
+        for partition in self._ranked(step, one, len(allowed)):
             try:
                 even = self.cut(index, step, work, partition, allowed)
             except ConfigError as error:
@@ -110,6 +142,12 @@ class Plan:
         text, where = str(why), f"layer {step.layer.name}"
         raise ConfigError(text if text.startswith(where) else f"{where}: {text}")
 
+    def _one_row(self, work: ConvShape | GemmShape) -> ConvShape | GemmShape:
+        """The layer in one time step of a pipeline."""
+        if isinstance(work, ConvShape):
+            return dataclasses.replace(work, n=work.n // self.rows)
+        return dataclasses.replace(work, m=work.m // self.rows)
+
     def _ranked(self, step: Step, work: ConvShape | GemmShape, cores: int) -> Iterable[Partition]:
         for pin in self.cores.partition:
             if fnmatchcase(step.layer.name, pin.layers):
@@ -121,7 +159,7 @@ class Plan:
                         f"layer {step.layer.name}",
                     )
                 return [pinned]
-        options = candidates(work, cores)
+        options = [o for o in candidates(work, cores) if self.rows == 1 or o.images == 1]
         scores = [(self._score(step, work, option), option.cores, index) for index, option in enumerate(options)]
         return [options[index] for *_, index in sorted(scores)]
 
@@ -187,6 +225,7 @@ class Plan:
             objective=spec.mapping.objective,
             pinned=spec.pin_for(step.layer.name),
             fused_ops=step.fused_ops,
+            neuron=step.neuron,
             vector_lanes=spec.vector.lanes,
             layout=spec.dram.layout,
             tolerance=_TOLERANCE,
@@ -219,8 +258,8 @@ class Plan:
         ConfigError
             If a share does not fit a core, or the layer cannot be cut like this.
         """
-        found = pieces(work, partition)
-        cores = placed or self._placed(found, partition, allowed)
+        found = pieces(work, dataclasses.replace(partition, images=self.rows * partition.images))
+        cores = placed or self._placed(found[: partition.cores], partition, allowed)
         tables: list[PassTable] = []
         known: dict[tuple[Any, ...], tuple[PassTable, Piece]] = {}
         # all cores cut their shares alike, so that they can share what they fetch
@@ -229,7 +268,7 @@ class Plan:
         for piece in found:
             key = (piece.shape,)
             offset = filters[piece.place[2:]]
-            if key in known and not self.arch.engine.data_dependent:
+            if key in known and not self.arch.engine.depends_on_data(self._task(step, piece)):
                 tables.append(self._moved(*known[key], piece, offset - filters[known[key][1].place[2:]], step))
                 continue
             task = self._task(step, piece)
@@ -240,6 +279,7 @@ class Plan:
             mapping = mapping or table.mapping
             known[key] = table, piece
             tables.append(table)
+        found = found[: partition.cores]
         chains = [-1] * len(found)
         for position, piece in enumerate(found):
             if piece.place[3] + 1 < partition.channels:
@@ -297,11 +337,12 @@ class Plan:
         return ((at.image0 * c + channel) * h * w + row * w) * bits // 8
 
     def _vector(self, index: int, step: Step, work: VectorShape, allowed: list[int]) -> CoreLayer:
-        cores = allowed[: work.outputs]
+        cores = allowed[: work.outputs // self.rows]
+        parts = self.rows * len(cores)
         names = dict.fromkeys(t for tensors in step.reads for t in tensors)
         inputs = sum(self.schedule.tensors[n].elements for n in names)
         tables = []
-        shares = zip(split(work.outputs, len(cores)), split(max(inputs, len(cores)), len(cores)), strict=True)
+        shares = zip(split(work.outputs, parts), split(max(inputs, parts), parts), strict=True)
         for (out0, outputs), (in0, size) in shares:
             task = self._task(step)
             task.addresses["ifmap"] += in0 * self.bits["ifmap"] // 8

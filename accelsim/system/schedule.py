@@ -9,8 +9,9 @@ from accelsim.base.units import ceil_div
 from accelsim.workload.network import Layer, Network
 from accelsim.workload.ops import Activation, Input, Norm, Parameter
 from accelsim.workload.shapes import VectorShape
+from accelsim.workload.spike import Spike
 
-_FUSABLE = (Activation, Norm)
+_FUSABLE = (Activation, Norm, Spike)
 
 
 @dataclass
@@ -40,6 +41,8 @@ class Step:
         For each input of the layer the tensors that it stands for.
     writes : str
         The tensor that it produces.
+    neuron : Spike or None
+        The spiking neurons that its results drive.
     """
 
     layer: Layer
@@ -47,6 +50,7 @@ class Step:
     fused_ops: int = 0
     reads: list[list[str]] = field(default_factory=list)
     writes: str = ""
+    neuron: Spike | None = None
 
 
 @dataclass
@@ -82,6 +86,7 @@ def schedule(network: Network) -> Schedule:
         if _can_fuse(network, layer, flat, maker):
             step = maker[flat[0]]
             step.fused.append(layer.name)
+            step.neuron = layer.op if isinstance(layer.op, Spike) else step.neuron
             if isinstance(layer.work, VectorShape):
                 step.fused_ops += layer.work.ops_per_output
             behind[layer.name] = flat

@@ -169,6 +169,7 @@ class _Plan:
             objective=spec.mapping.objective,
             pinned=spec.pin_for(step.layer.name),
             fused_ops=step.fused_ops,
+            neuron=step.neuron,
             vector_lanes=spec.vector.lanes,
             layout=spec.dram.layout,
             factors=spec.mapping.factors,

@@ -86,11 +86,11 @@ def outputs_of(network: Network) -> list[str]:
 
 
 def _keeps_samples_apart(network: Network) -> bool:
-    """Whether the first dimension is the batch everywhere, and nothing moves or joins it."""
+    """Whether the first dimension is the batch everywhere, and nothing moves, joins or orders it."""
     for layer in network:
         if layer.kind == "parameter":
             continue
-        if layer.out_shape[0] != network.batch or layer.kind == "expand":
+        if layer.out_shape[0] != network.batch or layer.kind in ("expand", "spike"):
             return False
         if layer.kind == "transpose" and getattr(layer.op, "order")[0] != 0:
             return False
@@ -264,6 +264,11 @@ def _activation(layer: Layer, w: Mapping[str, Array], ins: list[Array]) -> Array
     return _ACTIVATIONS[mode](x)
 
 
+def _spike(layer: Layer, w: Mapping[str, Array], ins: list[Array]) -> Array:
+    op: Any = layer.op
+    return np.asarray(op.spikes(ins[0]))
+
+
 def _norm(layer: Layer, w: Mapping[str, Array], ins: list[Array]) -> Array:
     x, op = ins[0], layer.op
     assert isinstance(op, Norm)
@@ -346,7 +351,7 @@ _MULTIPLIED: dict[str, Callable[[Layer, Mapping[str, Array], list[Array], Multip
 Rule = Callable[[Layer, Mapping[str, Array], list[Array]], Array]
 _RULES: dict[str, Rule] = {
     "conv": _conv, "linear": _linear, "matmul": _matmul, "pool": _pool, "eltwise": _eltwise, "norm": _norm,
-    "shift": _shifted, "activation": _activation, "softmax": _softmax, "slice": _cut, "pad": _padded,
+    "shift": _shifted, "activation": _activation, "softmax": _softmax, "spike": _spike, "slice": _cut, "pad": _padded,
     "recurrent": lambda layer, w, ins: _recurrent(layer, w, ins, None),
     "embedding": lambda layer, w, ins: w["value"][ins[0].astype(int)],
     "parameter": lambda layer, w, ins: w["value"],

@@ -14,7 +14,7 @@ from accelsim.workload.generator import GeneratorSpec
 from accelsim.workload.network import Layer, Network
 from accelsim.workload.ops import Input
 from accelsim.workload.packing import MAX_BITS
-from accelsim.workload.tensors import default_signed, operand_tensor, same_data, signed_outputs
+from accelsim.workload.tensors import carries_spikes, default_signed, operand_tensor, same_data, signed_outputs
 from accelsim.workload.trace_format import MATRIX_ROLES, OperandSpec, role_shapes
 
 Distribution = Literal["uniform", "laplace", "gaussian"]
@@ -49,9 +49,13 @@ class Settings(Spec):
 
 
 def describe(
-    network: Network, common: Mapping[str, Any], per_layer: Mapping[str, Mapping[str, Any]], seed: int
+    network: Network,
+    common: Mapping[str, Any],
+    per_layer: Mapping[str, Mapping[str, Any]],
+    seed: int,
+    activation_seed: int | None = None,
 ) -> list[OperandSpec]:
-    """Operands of all compute layers.
+    """Operands of all compute layers; `activation_seed`: of all that are not weights (None: `seed`).
 
     Raises
     ------
@@ -61,6 +65,7 @@ def describe(
     settings = _all_settings(network, common, per_layer)
     signed = signed_outputs(network)
     readers = _first_readers(network)
+    moving = seed if activation_seed is None else activation_seed
     found = []
     for layer in network:
         if not layer.is_compute:
@@ -76,9 +81,12 @@ def describe(
             is_weight = role in MATRIX_ROLES and tensor is None
             is_input = tensor is not None and isinstance(network[tensor].op, Input)
             stream = f"{layer.name}/{role}" if tensor is None else f"{tensor}/output"
+            if tensor is not None and carries_spikes(network, tensor):
+                of = of.model_copy(update={"activation_bits": 1, "activation_signed": False})
             generator = _generator(
-                of, seed, f"{network.name}/{stream}", is_weight, is_input, default_signed(network, layer, role, signed)
-            )
+                of, seed if is_weight else moving, f"{network.name}/{stream}", is_weight, is_input,
+                default_signed(network, layer, role, signed),
+            )  # fmt: skip
             found.append(_operand(layer, role, shapes[0], generator))
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from accelsim.workload.network import Layer, Network
 from accelsim.workload.ops import Activation, Eltwise, Norm
+from accelsim.workload.spike import Spike
 from accelsim.workload.trace_format import WEIGHT_ROLES
 
 _NEVER_NEGATIVE = {"relu", "relu6", "sigmoid", "hard_sigmoid", "exp", "sqrt", "abs", "softplus", "not"}
@@ -35,7 +36,7 @@ def _signed(layer: Layer, ins: list[bool]) -> bool:
         return op.mode not in _ELTWISE or len(ins) < 2 or any(ins)
     if isinstance(op, Norm):
         return op.mode != "local" or ins[0]
-    if layer.kind == "softmax":
+    if layer.kind in ("softmax", "spike"):
         return False
     return layer.kind not in _VIEWS or any(ins[:1] if layer.kind == "expand" else ins)
 
@@ -49,7 +50,7 @@ def fused_output(network: Network, layer: Layer) -> Layer:
             return layer
         reader = network[readers[0]]
         folded = isinstance(reader.op, Norm) and reader.work is None
-        if not (folded or isinstance(reader.op, Activation)) or len(reader.inputs) != 1:
+        if not (folded or isinstance(reader.op, Activation | Spike)) or len(reader.inputs) != 1:
             return layer
         layer = reader
 
@@ -59,6 +60,16 @@ def same_data(network: Network, name: str) -> str:
     while network[name].kind == "reshape":
         name = network[name].inputs[0]
     return name
+
+
+def carries_spikes(network: Network, name: str) -> bool:
+    """Whether the output of a layer is 0 or 1 and nothing else: of spiking neurons, through what moves or picks."""
+    layer = network[name]
+    if layer.kind == "pool" and getattr(layer.op, "mode") != "max":
+        return False
+    if layer.kind in _VIEWS:
+        return all(carries_spikes(network, source) for source in layer.inputs)
+    return isinstance(layer.op, Spike)
 
 
 def operand_tensor(network: Network, layer: Layer, role: str) -> str | None:

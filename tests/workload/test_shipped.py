@@ -26,7 +26,7 @@ lenet_300_100 lenet5 alexnet alexnet_single vgg16 vgg19 googlenet inception_v3 r
 densenet40 densenet121 mobilenet_v1 mobilenet_v2 shufflenet_v1 squeezenet squeezenet1_1 xception resnext50
 efficientnet_lite0 lstm_ptb_300 lstm_ptb_650 lstm_ptb_1500 gru_ptb deepspeech2 recurrent_units
 bert_base vit_b16 gpt2_prefill gpt2_decode
-lenet_digits lstm_digits
+lenet_digits lstm_digits hybrid_snn
 bitfusion_alexnet bitfusion_svhn bitfusion_cifar10 bitfusion_lenet5 bitfusion_vgg7 bitfusion_resnet18 bitfusion_rnn
 bitfusion_lstm
 """.split()
