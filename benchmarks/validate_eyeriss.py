@@ -92,7 +92,7 @@ class Figures:
 
 def _split(layer: LayerResult) -> tuple[float, ...]:
     causes, info = layer.cycles_by_cause, layer.info
-    waits = causes["bank_conflict"] + info["first_window_cycles"]
+    waits = causes["buffer_ports"] + info["first_window_cycles"]
     outside = sum(causes[cause] for cause in ("filter", "ifmap", "psum", "ofmap"))
     parts = (causes["compute"], waits, causes["fill_drain"] - info["first_window_cycles"], outside)
     return tuple(part / CLOCK_HZ * 1e3 for part in parts)

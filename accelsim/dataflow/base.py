@@ -102,6 +102,14 @@ class Dataflow:
         return np.zeros_like(as_int64(now.rows))
 
     @classmethod
+    def fold_starts(cls, array: Array, rows: Ints, cols: Ints, length: int) -> tuple[Ints, Ints]:
+        """(first operand, first word of the stationary one) of each fold of a job, in cycles from the first operand.
+
+        `rows` and `cols` (int64 arrays) are those that the controller counts with, fold by fold.
+        """
+        raise NotImplementedError
+
+    @classmethod
     def edges(cls, array: Array, m: Ints, n: Ints, k: Ints) -> tuple[JobEdge, JobEdge]:
         """The first and the last fold of a job."""
         g = grid(array, *cls.spatial(m, n, k))

@@ -25,7 +25,7 @@ tests/rtl/row_stationary.py is that machine in registers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from accelsim.base.units import ceil_div
@@ -161,8 +161,30 @@ def psum_cycles(array: RsArray, one: RsPass) -> int:
 def pass_timing(array: RsArray, one: RsPass, adds: bool) -> RsTiming:
     """Exact cycles of a pass; `adds`: earlier sums come in from the buffer.
 
-    A recurrence over steps: when the group has come, when the step before is done and, before the last step of a
-    window, when sums have come in and room for sums is free. All passes of a layer have one of a few shapes.
+    All passes of a layer have one of a few shapes.
+    """
+    return _play(array, one, adds, None)
+
+
+@dataclass
+class BusTimes:
+    """When the buses begin: with each group of ifmap words, and with the sums of each window, in and out."""
+
+    ifmap: list[int] = field(default_factory=list)
+    psum_in: list[int] = field(default_factory=list)
+    psum_out: list[int] = field(default_factory=list)
+
+
+def bus_times(array: RsArray, one: RsPass, adds: bool) -> BusTimes:
+    """What the buses of a pass do in which cycle; from the first cycle of its ifmap stream on."""
+    found = BusTimes()
+    _play(array, one, adds, found)
+    return found
+
+
+def _play(array: RsArray, one: RsPass, adds: bool, log: BusTimes | None) -> RsTiming:
+    """A recurrence over steps: when the group has come, when the step before is done and, before the last step of a
+    window, when sums have come in and room for sums is free.
     """
     p, cols, depth = one.p, one.columns, one.depth
     used = _used(one.f, one.filter_cols, one.stride[1], one.dilation[1])
@@ -196,6 +218,8 @@ def pass_timing(array: RsArray, one: RsPass, adds: bool) -> RsTiming:
                         over = len(sent) - array.ifmap_spad
                         bus = max(bus, released[over] if over >= 0 else 0) + group_cycles
                         sent.append(bus)
+                        if log is not None:
+                            log.ifmap.append(bus - group_cycles)
                     start = max(ready, sent[k])
                     last = s == one.filter_cols - 1 and k == first + one.q - 1
                     if last:
@@ -204,11 +228,15 @@ def pass_timing(array: RsArray, one: RsPass, adds: bool) -> RsTiming:
                             begin = max(in_free, came + 1 + lead) if window_index else 0
                             start = max(start, begin + lag + 1)
                             in_free = begin + window
+                            if log is not None:
+                                log.psum_in.append(begin)
                         if window_index:
                             start = max(start, out_start + lag - depth + 1)
                         came = start
                         out_start = max(out_free, start + depth + lead)
                         out_free = out_start + window
+                        if log is not None:
+                            log.psum_out.append(out_start)
                     if image == 0 and f == 0:
                         fill += start - ready
                     else:

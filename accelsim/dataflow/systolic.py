@@ -91,6 +91,12 @@ class OutputStationary(Dataflow):
         return cls._interval(array, now, then) - (t + r + c - 2 if array.overlap == "serial" else t)
 
     @classmethod
+    def fold_starts(cls, array: Array, rows: Ints, cols: Ints, length: int) -> tuple[Ints, Ints]:
+        now, then = JobEdge(rows[:-1], cols[:-1], length), JobEdge(rows[1:], cols[1:], length)
+        start = np.concatenate(([0], np.cumsum(cls._interval(array, now, then), dtype=np.int64)))
+        return start, start
+
+    @classmethod
     def accesses(cls, array: Array, m: Ints, n: Ints, k: Ints) -> Accesses:
         m, n, k = as_int64(m), as_int64(n), as_int64(k)
         fr, fc = -(-m // array.rows), -(-n // (array.cols * array.arrays))
@@ -129,6 +135,19 @@ class _Stationary(Dataflow):
         before = start - last_col_fold + t + array.rows + g.first_cols - 2
         finish = np.where(g.col_folds > 1, np.maximum(start + tail, before), start + tail)
         return JobTiming(first, free, start + t, finish, folds * t, folds)
+
+    @classmethod
+    def fold_starts(cls, array: Array, rows: Ints, cols: Ints, length: int) -> tuple[Ints, Ints]:
+        if array.overlap == "serial":
+            after = length + array.rows + cols[:-1] - 2 + rows[1:]
+        elif array.overlap == "overlap":
+            after = length + rows[1:] - 1
+        else:
+            after = np.maximum(length, rows[1:])
+        start = np.concatenate(([0], np.cumsum(after, dtype=np.int64)))
+        if array.overlap == "double_buffered":  # the shadow registers are free as soon as the fold before begins
+            return start, np.concatenate((-rows[:1], start[:-1]))
+        return start, start - rows
 
 
 @DATAFLOWS.register("ws")

@@ -269,6 +269,8 @@ def joined(
     peak = busy * table.peak_macs_per_cycle
     table.info = {**info, "spatial_utilization": min(1.0, table.macs / peak) if peak else 0.0}
     table.info["product_cycles"] = [int(t.rows["busy_cycles"].sum()) for t in tables]
+    accesses = {id(t.rows): t.accesses for t in tables}
+    table.accesses = np.concatenate([accesses.get(id(part), np.full(len(part), None, object)) for part in rows])
     for side in ("array_reads", "array_writes"):
         joined = {}
         for operand in dict.fromkeys(name for t in tables for name in getattr(t, side)):

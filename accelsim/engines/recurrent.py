@@ -65,6 +65,7 @@ def lower_recurrent(engine: TiledEngine, task: Task, shape: RecurrentShape) -> P
         info=info.info,
         array_reads=_joined([s.table.array_reads for s in (first, *steps)], [first, *steps], order),
         array_writes=_joined([s.table.array_writes for s in (first, *steps)], [first, *steps], order),
+        accesses=np.concatenate([first.table.accesses, np.concatenate([s.table.accesses for s in steps])[order]]),
     )
     for stage in steps:
         joined.counts.merge(stage.table.counts)
@@ -140,6 +141,7 @@ def _repeated(stage: _Stage, blocks: int, groups: int) -> _Stage:
         macs=table.macs * blocks, effectual_macs=table.effectual_macs * blocks,
         array_reads={name: np.tile(words, blocks) for name, words in table.array_reads.items()},
         array_writes={name: np.tile(words, blocks) for name, words in table.array_writes.items()},
+        accesses=np.tile(table.accesses, blocks),
     )  # fmt: skip
     return _Stage(stage.role, stage.mapping, tiles, rows, whole, groups)
 

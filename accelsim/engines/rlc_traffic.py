@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from accelsim.engines.density import held
 from accelsim.engines.part import Part
-from accelsim.engines.rs_mapping import distinct
+from accelsim.engines.tiling import distinct
 from accelsim.workload.encodings.rlc import EyerissRunLength
 from accelsim.workload.shapes import ConvShape
 

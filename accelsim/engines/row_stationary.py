@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 import numpy as np
 import pydantic
+from numpy.typing import NDArray
 
 from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError
 from accelsim.base.spec import Spec
 from accelsim.base.units import ceil_div
+from accelsim.dataflow.rs_access import RsAccess
 from accelsim.dataflow.row_stationary import RsArray, RsPass, load_cycles, pass_timing, segment_width
 from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
@@ -32,6 +35,7 @@ from accelsim.engines.rs_mapping import (
 )
 from accelsim.engines.rs_search import search
 from accelsim.engines.tiled import TiledEngine, Tiles, TileTimes, WordTables
+from accelsim.engines.tiling import distinct
 from accelsim.mapping.problem import Loops, Mapping
 from accelsim.sim.passes import PassArray, PassTable
 from accelsim.workload.shapes import ConvShape, GemmShape
@@ -88,8 +92,8 @@ class RowStationary(TiledEngine):
         psum_spad: int = pydantic.Field(ge=1, le=2**16, description="words of psum in a PE")
         ifmap_words: int = pydantic.Field(default=1, ge=1, le=64, description="words a cycle of the ifmap bus")
         filter_words: int = pydantic.Field(default=4, ge=1, le=64, description="words a cycle of the filter bus")
-        psum_words: int = pydantic.Field(
-            default=4, ge=1, le=64, description="words a cycle of each psum bus: the buffer's port for sums"
+        psum_words: int | None = pydantic.Field(
+            default=None, ge=1, le=64, description="words a cycle of each psum bus (default: a word of their buffer)"
         )
         operand_bits: int = pydantic.Field(default=16, ge=1, le=32, description="width of the multipliers")
         zero_gating: bool = pydantic.Field(
@@ -108,8 +112,13 @@ class RowStationary(TiledEngine):
         super().__init__(spec)
         self.array = RsArray(
             spec.rows, spec.cols, spec.ifmap_spad, spec.filter_spad, spec.psum_spad,
-            spec.ifmap_words, spec.filter_words, spec.psum_words,
+            spec.ifmap_words, spec.filter_words, spec.psum_words or 1,
         )  # fmt: skip
+
+    def meet(self, word_bits: dict[str, int], bits: dict[str, int]) -> None:
+        """A psum bus takes a word of the buffer in a cycle, if nothing else is said."""
+        if self.spec.psum_words is None:
+            self.array = replace(self.array, psum_words=max(1, word_bits["psum"] // bits["psum"]))
 
     def peak_macs_per_cycle(self, bits: dict[str, int]) -> int:
         """One for each PE."""
@@ -137,7 +146,7 @@ class RowStationary(TiledEngine):
         for name, each, words in (
             ("ifmap_bus", width, spec.ifmap_words),
             ("filter_bus", width, spec.filter_words),
-            ("psum_bus", bits["psum"], 2 * spec.psum_words),
+            ("psum_bus", bits["psum"], 2 * self.array.psum_words),
         ):
             parts.append(link_rows(model, name, each, spec.bus_mm, count=words * (1 + spec.rows)))
         return parts
@@ -194,7 +203,7 @@ class RowStationary(TiledEngine):
             ]
             for name in ("finish", "busy", "bus")
         )
-        return TileTimes(loads, finish, finish, finish, busy, {"bank_conflict": bus})
+        return TileTimes(loads, finish, finish, finish, busy, {"buffer_ports": bus})
 
     def estimate(self, task: Task) -> int:
         """See `Engine.estimate`: the array's cycles of the best mapping."""
@@ -215,6 +224,15 @@ class RowStationary(TiledEngine):
             "filter": tiles["n"] * tiles["k"] * new_filters(tiles),
         }
         return reads, {"psum": tiles["m"] * tiles["n"]}
+
+    def accesses(self, part: Part, tiles: Tiles) -> NDArray[Any]:
+        """What the buses move in which cycle."""
+        found, which = passes_of(part.loops, tiles)
+        kinds, kind = distinct([which, new_filters(tiles).astype(np.int64), tiles["first_k"]])
+        patterns = np.empty(len(kinds), object)
+        for row, (one, loads, first) in enumerate(kinds.tolist()):
+            patterns[row] = RsAccess(self.array, found[one], bool(loads), not first)
+        return patterns[kind]
 
     def actions(self, part: Part, tiles: Tiles, times: TileTimes) -> ActionCounts:
         """What each PE and each bus does; see the comments."""

@@ -24,6 +24,7 @@ from accelsim.dataflow.row_stationary import (
     window_groups,
 )
 from accelsim.engines.base import Task
+from accelsim.engines.tiling import distinct
 from accelsim.mapping.problem import Loops, Mapping
 from accelsim.mapping.tiles import TILE_DTYPE
 
@@ -215,15 +216,6 @@ def walk(problem: RsProblem, mapping: RsMapping) -> Tiles:
     tiles["last_k"] = (channel + mapping.channels >= loops.channels) & (fold + taps >= loops.r)
     _traffic(problem, tiles, fold, np.minimum(taps, loops.r - fold))
     return tiles
-
-
-def distinct(columns: list[Ints]) -> tuple[Ints, Ints]:
-    """The rows that differ, in order, and for each row which of them it is; columns are >= 0 and their ranges small."""
-    key = np.zeros(len(columns[0]), np.int64)
-    for column in columns:
-        key = key * (int(column.max(initial=0)) + 1) + column
-    _, first, which = np.unique(key, return_index=True, return_inverse=True)
-    return np.stack([column[first] for column in columns], axis=1), which.ravel()
 
 
 def changes(*columns: Ints) -> NDArray[np.bool_]:

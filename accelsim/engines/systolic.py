@@ -6,16 +6,20 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pydantic
+from numpy.typing import NDArray
 
 from accelsim.base.counts import ActionCounts
 from accelsim.base.spec import Spec
 from accelsim.dataflow.base import DATAFLOWS, Array, Dataflow
+from accelsim.dataflow.systolic_access import SystolicAccess, WindowTile
 from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, register_rows
 from accelsim.engines.base import ENGINES
 from accelsim.engines.part import Part
 from accelsim.engines.tiled import TiledEngine, TileTimes, Tiles, WordTables
+from accelsim.engines.tiling import distinct
+from accelsim.workload.shapes import GemmShape
 
 
 @ENGINES.register("systolic")
@@ -24,6 +28,7 @@ class Systolic(TiledEngine):
 
     kind: ClassVar[str] = "systolic"
     data_dependent: ClassVar[bool] = False
+    laid_out: ClassVar[tuple[str, ...]] = ("ifmap", "filter", "psum")
 
     class Spec(Spec):
         """Parameters of a systolic array."""
@@ -39,6 +44,11 @@ class Systolic(TiledEngine):
         )
         arrays: int = pydantic.Field(default=1, ge=1, le=4096, description="arrays that share the row operand")
         operand_bits: int = pydantic.Field(default=8, ge=1, le=32, description="width of the multipliers")
+        skew: Literal["registers", "buffer"] = pydantic.Field(
+            default="registers",
+            description="registers at the edges delay rows and columns, and buffers serve a whole step at once; or "
+            "each row and column has accesses of its own (matters to buffers of fidelity: detailed)",
+        )
         zero_gating: bool = pydantic.Field(
             default=False, description="a zero operand saves the energy of its MAC, never its time"
         )
@@ -132,6 +142,25 @@ class Systolic(TiledEngine):
             "psum": access.psum_reads * groups,
         }
         return reads, {"psum": access.psum_writes * groups}
+
+    def accesses(self, part: Part, tiles: Tiles) -> NDArray[Any]:
+        """The edges of all folds: see `accelsim.dataflow.systolic_access`."""
+        loops = part.loops
+        columns = [tiles[x] for x in ("images", "rows", "cols", "n", "channels", "k", "first_k")]
+        found, which = distinct([*columns, tiles["groups"]])
+        patterns = np.empty(len(found), object)
+        for row, (images, rows, cols, n, channels, k, first_k, groups) in enumerate(found.tolist()):
+            taps = k // channels
+            across = min(taps, loops.s)
+            window = WindowTile(
+                images, rows, cols, channels, (taps // across, across), loops.stride, loops.dilation
+            )
+            if isinstance(part.shape, GemmShape):
+                window = WindowTile(1, 1, images, channels)
+            patterns[row] = SystolicAccess(
+                self.dataflow, self.array, window, n, not first_k, self.spec.skew == "registers", groups
+            )
+        return patterns[which]
 
     def actions(self, part: Part, tiles: Tiles, times: TileTimes) -> ActionCounts:
         """Per MAC: both operands and the sum are read, the moving operand(s) and the sum are written."""

@@ -8,6 +8,7 @@ A subclass answers five questions; everything else is here.
 - `words(part, tiles)`: elements that the array reads from and writes to each operand's buffer.
 - `actions(part, tiles, times)`: what it does that costs energy, buffers excluded.
 
+It may say more: `accesses(part, tiles)`, in which cycle the array wants which words, for conflicts in banked buffers.
 An engine that keeps an operand compressed also says `stored_bits(part)` and `compress(part, tiles)`.
 """
 
@@ -100,6 +101,13 @@ class TiledEngine(Engine):
     def actions(self, part: Part, tiles: Tiles, times: TileTimes) -> ActionCounts:
         """Actions of the array that cost energy, over all tiles (buffers, vector unit and DRAM excluded)."""
         raise NotImplementedError
+
+    def accesses(self, part: Part, tiles: Tiles) -> NDArray[Any] | None:
+        """For each tile an `AccessPattern`: which elements its array reads and writes in which cycle.
+
+        None: those that `words` counts, one after another, at an even rate while the tile streams.
+        """
+        return None
 
     def stored_bits(self, part: Part) -> dict[str, int]:
         """Bits per element that the tiler counts with; of a compressed operand, its mean rounded up."""
@@ -217,6 +225,9 @@ class TiledEngine(Engine):
             array_reads=reads,
             array_writes=writes,
         )
+        accesses = self.accesses(part, tiles)
+        if accesses is not None:
+            table.accesses = accesses
         for operand in ("ifmap", "filter", "psum"):
             if getattr(mapping, f"keep_{operand}"):
                 table.slots[operand] = 0

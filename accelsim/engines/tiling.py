@@ -115,6 +115,18 @@ def pinned_mapping(task: Task, loops: Loops) -> Mapping | None:
     return replace(pin, **cut)
 
 
+def distinct(columns: list[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows that differ, in order, and for each row which of them it is; columns are >= 0."""
+    if prod(int(column.max(initial=0)) + 1 for column in columns) >= 2**62:
+        found, which = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
+        return found, which.ravel()
+    key = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        key = key * (int(column.max(initial=0)) + 1) + column
+    _, first, which = np.unique(key, return_index=True, return_inverse=True)
+    return np.stack([column[first] for column in columns], axis=1), which.ravel()
+
+
 def passes_from_tiles(tiles: NDArray[Any], task: Task) -> PassArray:
     """Copy traffic from a tile table, and lay the tiles out in DRAM."""
     rows = empty_passes(len(tiles))

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from accelsim.base.errors import ConfigError
 from accelsim.base.spec import Spec
-from accelsim.memory.buffer_kernel import FIELDS, array_cycles_kernel, contend_kernel
+from accelsim.memory.buffer_kernel import FIELDS, contend_kernel
 
 Operand = Literal["ifmap", "filter", "psum", "ofmap"]
 Ints = NDArray[np.int64]
@@ -94,15 +94,13 @@ class BankedMemory(Spec):
         if (self.operand_banks is not None) != (self.interleave == "operand"):
             raise ValueError("operand_banks must be given with interleave: operand, and only then")
         if self.interleave != "operand":
-            if not _power_of_two(self.banks):
-                raise ValueError(f"banks must be a power of two for interleave: {self.interleave}, got {self.banks}")
             if self.block_words is not None and not _power_of_two(self.block_words):
                 raise ValueError(f"block_words must be a power of two, got {self.block_words}")
             if self.block_words is not None and self.block_words > self.bank_words:
                 raise ValueError(f"block_words must be at most the words of a bank ({self.bank_words})")
         for operand, count in (self.operand_banks or {}).items():
-            if not _power_of_two(count):
-                raise ValueError(f"operand_banks.{operand} must be a power of two, got {count}")
+            if count < 1:
+                raise ValueError(f"operand_banks.{operand} must be >= 1, got {count}")
         given = sum((self.operand_banks or {}).values())
         if given > self.banks:
             raise ValueError(f"operand_banks must be at most banks ({self.banks}) in all, got {given}")
@@ -272,33 +270,6 @@ def contend(spec: BufferSpec, streams: Sequence[Stream]) -> Contention:
     array, stepped = contend_kernel(table, spec.parameters(), finish, refused, served)
     steps = max((s.steps for s in streams if not s.dma), default=0)
     return Contention(int(array), int(array) - steps, finish, refused, served, int(stepped))
-
-
-def buffer_stalls(spec: BufferSpec, passes: Ints) -> Ints:
-    """Stall cycles of the array in each pass, beyond its own steps.
-
-    Parameters
-    ----------
-    spec : BufferSpec
-    passes : int64 array of shape (passes, streams, FIELDS)
-        Each pass as `encode` gives it; a stream of 0 steps is absent.
-
-    Returns
-    -------
-    int64 array of shape (passes,)
-    """
-    cycles = np.zeros(len(passes), np.int64)
-    passes = np.ascontiguousarray(passes, np.int64)
-    dma = passes[:, :, 6] == 1
-    if spec.dma == "first" and np.any(dma & (passes[:, :, 4] > 0)):
-        served = np.zeros((spec.banks, 2), np.int64)
-        for row, streams in enumerate(passes):
-            unused = np.zeros((2, len(streams)), np.int64)
-            cycles[row], _ = contend_kernel(streams, spec.parameters(), unused[0], unused[1], served)
-    else:
-        array_cycles_kernel(passes, spec.parameters(), cycles)
-    steps: Ints = np.where(dma, 0, passes[:, :, 4]).max(axis=1, initial=0)
-    return cycles - steps
 
 
 def port_cycles(spec: BankedMemory, reads: Mapping[str, Any], writes: Mapping[str, Any]) -> Ints:

@@ -59,46 +59,6 @@ def _want(streams, s, step, counts, row):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _step_cycles(streams, step, params, counts):  # type: ignore[no-untyped-def]
-    """Cycles of one step of the array when nobody else takes its ports."""
-    shared = params[3]
-    for bank in range(counts.shape[1]):
-        counts[0, bank] = 0
-        counts[1, bank] = 0
-    reads, writes = np.int64(0), np.int64(0)
-    for s in range(len(streams)):
-        if streams[s, 6] == 0 and streams[s, 4] > step:
-            row = 0 if shared > 0 else streams[s, 5]
-            most = _want(streams, s, step, counts, row)
-            if row == 0:
-                reads = max(reads, most)
-            else:
-                writes = max(writes, most)
-    if shared > 0:
-        return max(1, -(-reads // shared))
-    return max(1, -(-reads // params[1]), -(-writes // params[2]))
-
-
-@kernel
-def array_cycles(streams, params, counts):  # type: ignore[no-untyped-def]
-    """Cycles of all steps of the array alone: one period is walked, the rest is a product.
-
-    counts: scratch, int64 of shape (2, banks).
-    """
-    total = np.int64(0)
-    begin = np.int64(0)
-    while True:
-        end = _segment_end(streams, begin)
-        if end == 0:
-            return total
-        period = _joint_period(streams, begin, end)
-        times, rest = (end - begin) // period, (end - begin) % period
-        for t in range(period):
-            total += _step_cycles(streams, begin + t, params, counts) * (times + (1 if t < rest else 0))
-        begin = end
-
-
-@kernel
 def _serve_array(s, kind, is_write, free, left, refused, moved):  # type: ignore[no-untyped-def]
     """Serve what the free ports allow of one array stream; returns the words still wanted."""
     wanted = np.int64(0)
@@ -269,33 +229,8 @@ def contend_kernel(streams, params, finish, refused, served):  # type: ignore[no
     return array_end, stepped
 
 
-@kernel
-def _equal(one, other):  # type: ignore[no-untyped-def]
-    for s in range(one.shape[0]):
-        for field in range(one.shape[1]):
-            if one[s, field] != other[s, field]:
-                return False
-    return True
-
-
-@kernel
-def array_cycles_kernel(passes, params, out):  # type: ignore[no-untyped-def]
-    """`array_cycles` of each pass of int64 (passes, streams, FIELDS); a pass like the one before is copied."""
-    counts = np.zeros((2, params[0]), np.int64)
-    for row in range(len(passes)):
-        if row > 0 and _equal(passes[row], passes[row - 1]):
-            out[row] = out[row - 1]
-        else:
-            out[row] = array_cycles(passes[row], params, counts)
-
-
-@array_cycles_kernel.warms_up_with
-def _example():  # type: ignore[no-untyped-def]
-    stream = np.array([[[0, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1]]], np.int64)
-    return stream, np.array([1, 1, 1, 0, 0, 0], np.int64), np.zeros(1, np.int64)
-
-
 @contend_kernel.warms_up_with
-def _example_contend():  # type: ignore[no-untyped-def]
-    stream, params, out = _example()
-    return stream[0], params, out, np.zeros(1, np.int64), np.zeros((1, 2), np.int64)
+def _example():  # type: ignore[no-untyped-def]
+    stream = np.array([[0, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1]], np.int64)
+    params = np.array([1, 1, 1, 0, 0, 0], np.int64)
+    return stream, params, np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros((1, 2), np.int64)

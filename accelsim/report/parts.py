@@ -20,16 +20,17 @@ CAUSE_LABELS = {
     "ofmap": "write-back",
     "noc": "NoC",
     "bank_conflict": "bank conflict",
+    "buffer_ports": "buffer ports",
     "imbalance": "imbalance",
     "queue_full": "queue full",
     "adc": "ADC",
     "index_matching": "index match",
 }
 
-# Okabe and Ito's eight colours can be told apart by colour-blind readers; five of Tol's "muted" scheme follow.
+# Okabe and Ito's eight colours can be told apart by colour-blind readers; six of Tol's "muted" scheme follow.
 BLUE, SKY, ORANGE, GREEN, PURPLE = "#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7"
-VERMILION, YELLOW, INDIGO, WINE, SAND, OLIVE, GREY = (
-    "#D55E00", "#F0E442", "#332288", "#882255", "#DDCC77", "#999933", "#BBBBBB",
+VERMILION, YELLOW, INDIGO, TEAL, WINE, SAND, OLIVE, GREY = (
+    "#D55E00", "#F0E442", "#332288", "#44AA99", "#882255", "#DDCC77", "#999933", "#BBBBBB",
 )
 
 CAUSE_COLOURS = {
@@ -41,6 +42,7 @@ CAUSE_COLOURS = {
     "ofmap": VERMILION,
     "noc": YELLOW,
     "bank_conflict": INDIGO,
+    "buffer_ports": TEAL,
     "imbalance": WINE,
     "queue_full": SAND,
     "adc": OLIVE,

@@ -21,7 +21,7 @@ FETCHED = ("filter", "ifmap", "psum")
 
 #: Where waiting cycles go. The closed list: every cycle of a run is in `ATTRIBUTION`.
 WAITS = ("filter", "ifmap", "psum", "ofmap", "noc")
-INTERNAL = ("bank_conflict", "imbalance", "queue_full", "adc", "index_matching")
+INTERNAL = ("bank_conflict", "buffer_ports", "imbalance", "queue_full", "adc", "index_matching")
 ATTRIBUTION = ("compute", "fill_drain", *WAITS, *INTERNAL)
 
 #: How a tile's bytes lie: `planes` x `rows` runs of `row_bytes`, see `accelsim.memory.model.Transfer`.
@@ -92,6 +92,8 @@ class PassTable:
     array_reads, array_writes : dict
         Operand -> elements that the array reads from, or writes to, that operand's buffer in each pass
         (int64, one for each row). What is not there is taken to find its port free.
+    accesses : object array
+        For each row an `AccessPattern`: which of these elements the array wants in which cycle. None: at an even rate.
     """
 
     layer: str
@@ -107,6 +109,11 @@ class PassTable:
     mapping: object = None
     array_reads: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     array_writes: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    accesses: NDArray[Any] = field(default_factory=lambda: np.zeros(0, object))
+
+    def __post_init__(self) -> None:
+        if not len(self.accesses):
+            self.accesses = np.full(len(self.rows), None, object)
 
     def check(self) -> None:
         """Laws that every engine's table obeys.

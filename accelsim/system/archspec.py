@@ -420,6 +420,9 @@ class Architecture:
         engine_type = ENGINES.lookup(self.spec.engine.kind, where)
         parameters = {k: _whole(v) for k, v in document.data["engine"].items() if k != "kind"}
         self.engine: Engine = engine_type(build(engine_type.Spec, document, ("engine",), parameters))
+        holder = {o: b for b, room in zip(self.spec.buffers, self.spec.rooms(), strict=True) for o in room.holds}
+        self.engine.meet({operand: b.word_bits for operand, b in holder.items()}, self.spec.bits())
+        self._check_layouts(document)
         self._check_notes(document)
         self._document = document
         if self.spec.cores is not None:
@@ -440,6 +443,21 @@ class Architecture:
     def name(self) -> str:
         """As written in the file."""
         return self.spec.name
+
+    def _check_layouts(self, document: Document) -> None:
+        """Refuse a layout that changes nothing."""
+        for index, buffer in enumerate(self.spec.buffers):
+            for key in ("layout", "pad_words"):
+                for operand in getattr(buffer, key):
+                    where = document.where(("buffers", index, key, operand))
+                    if operand not in self.engine.laid_out:
+                        known = f"only of {', '.join(self.engine.laid_out)}" if self.engine.laid_out else "of none"
+                        raise ConfigError(
+                            f"engine {self.engine.kind!r} takes {operand} words one after another; "
+                            f"{key} must be given {known}", where,
+                        )
+                    if buffer.fidelity != "detailed":
+                        raise ConfigError(f"{key} must be left out, unless the buffer is of fidelity: detailed", where)
 
     def _check_notes(self, document: Document) -> None:
         for key in self.spec.notes:

@@ -34,6 +34,7 @@ SPADS = {"rows": 12, "cols": 14, "ifmap_spad": 12, "filter_spad": 224, "psum_spa
 
 def engine(**more: Any) -> RowStationary:
     built = ENGINES.lookup("row_stationary")(RowStationary.Spec(**{**SPADS, **more}))
+    built.meet({"psum": 64}, BITS)
     assert isinstance(built, RowStationary)
     return built
 
@@ -265,7 +266,7 @@ def test_laws_of_layers(network: Network, glb: int, goal: str) -> None:
     assert written - read == int(np.prod(layer.out_shape))
     # the array is never faster than its PEs
     assert int(rows["busy_cycles"].sum()) * 168 >= layer.macs
-    assert np.all(rows["busy_cycles"] + rows["bank_conflict_cycles"] <= rows["finish_cycles"])
+    assert np.all(rows["busy_cycles"] + rows["buffer_ports_cycles"] <= rows["finish_cycles"])
     mapping = table.mapping
     assert isinstance(mapping, RsMapping)
     problem = engine().problem(Part(task, layer.work))  # type: ignore[arg-type]

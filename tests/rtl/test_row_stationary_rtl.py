@@ -22,11 +22,15 @@ from accelsim.dataflow.row_stationary import (
     stacks_that_fit,
     window_groups,
 )
+from accelsim.dataflow.rs_access import RsAccess
 from accelsim.engines.rs_mapping import RsMapping, RsProblem, check_pin, passes_of, processing_cycles, walk
 from accelsim.engines.rs_search import search
 from accelsim.mapping.problem import Loops
+from accelsim.memory.buffer import BufferSpec
+from accelsim.memory.buffer_lockstep import lockstep_stalls
 
-from .row_stationary import run_pass
+from ..memory.naive_lockstep import NaiveBuffer, naive_stalls
+from .row_stationary import RsRegisters, run_pass
 
 Words = NDArray[np.int64]
 
@@ -243,3 +247,66 @@ def test_a_pass_by_hand(adds: bool) -> None:
     # group 0 is in after 2 cycles; its sum is at the top one later, and takes 2 cycles of the bus. The place of
     # group 0 is free at cycle 3, group 1 is in at 5, and its sums leave at 6 and 7
     assert (timing.load, timing.busy, timing.fill, timing.finish) == (1, 2, 2, 8)
+
+
+class _Watched(RsRegisters):
+    """The array in registers, with a note of every word on a bus: (clock, operand, written, place in its tile)."""
+
+    def __init__(self, array: RsArray, one: RsPass, adds: bool) -> None:
+        rng = np.random.default_rng(0)
+        shape = (one.images, one.p * one.t, one.e, one.f)
+        super().__init__(
+            array, one, rng.integers(-9, 10, (one.images, one.q * one.r, one.rows_in(), one.cols_in())),
+            rng.integers(-9, 10, (one.p * one.t, one.q * one.r, one.filter_rows, one.filter_cols)),
+            rng.integers(-9, 10, shape) if adds else None,
+        )  # fmt: skip
+        self.seen: list[tuple[int, str, bool, range, int]] = []
+
+    def clock(self, now: int) -> None:
+        before = dict(self.counts)
+        group, word_in, word_out = self.sent_group, self.in_window, self.out_window
+        super().clock(now)
+        for name, operand, write, run in (
+            ("ifmap", "ifmap", False, group), ("in", "psum", False, word_in), ("out", "psum", True, word_out),
+        ):  # fmt: skip
+            if self.counts[name] > before[name]:
+                self.seen.append((now, operand, write, range(before[name], self.counts[name]), run))
+
+
+@given(
+    case=passes(), banks=st.sampled_from([1, 2, 5, 8, 25]), word=st.sampled_from([16, 64]), single=st.booleans(),
+    loads=st.booleans(),
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_bank_conflicts_are_those_of_the_buses(
+    case: tuple[RsArray, RsPass, bool], banks: int, word: int, single: bool, loads: bool
+) -> None:
+    array, one, adds = case
+    ports = {"read_write_ports": 1} if single else {"read_ports": 1, "write_ports": 1}
+    spec = BufferSpec(capacity_bytes=banks * 1024, word_bits=word, banks=banks, **ports)  # type: ignore[arg-type]
+    bits, holds = dict.fromkeys(("ifmap", "filter", "psum", "ofmap"), 16), ("ifmap", "filter", "psum", "ofmap")
+    naive = NaiveBuffer(spec, holds, bits)
+    watched = _Watched(array, one, adds)
+    watched.load()
+    watched.run()
+    runs: dict[tuple[str, bool, int], set[int]] = {}  # words that a bus has read or written for this group or window
+    for clock, operand, write, moved, run in watched.seen:
+        known = runs.setdefault((operand, write, run), set())
+        for w in dict.fromkeys(w for element in moved for w in naive.words(operand, element)):
+            if w not in known:
+                naive.wanted[clock].append((operand, write, w))
+                known.add(w)
+    if loads:
+        clock, row = -load_cycles(array, one), one.p * one.q * one.filter_cols
+        for at in range(0, one.depth * one.t * row, row):
+            known = set()
+            for first in range(0, row, array.filter_words):
+                moved = range(at + first, at + min(row, first + array.filter_words))
+                for w in dict.fromkeys(w for element in moved for w in naive.words("filter", element)):
+                    if w not in known:
+                        naive.wanted[clock].append(("filter", False, w))
+                        known.add(w)
+                clock += 1
+        assert clock == 0
+    pattern = RsAccess(array, one, loads, adds)
+    assert lockstep_stalls([(spec, holds)], bits, *pattern.bursts({})) == naive_stalls([naive])
