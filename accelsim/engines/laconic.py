@@ -18,7 +18,7 @@ from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, register_rows
 from accelsim.engines.base import ENGINES
 from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import BrickEngine, GridSpec, StepTimes, Values, magnitudes, set_bits, totals
+from accelsim.engines.serial_grid import BrickEngine, GridSpec, StepTimes, Values, narrow, set_bits, totals
 from accelsim.engines.serial_kernels import lane_products
 from accelsim.engines.tiled import TileTimes, Tiles, Words
 
@@ -88,27 +88,28 @@ class Laconic(BrickEngine):
     def times(self, part: Part, tiles: Tiles) -> StepTimes:
         """Exact, from the bits of both operands."""
         jobs, tile, bricks = self.jobs(part, tiles)
-        ones = set_bits(magnitudes(self.pixels(part)))
-        filters = set_bits(magnitudes(self.taps(part)))
-        tables, size = [], 0
-        known: dict[tuple[int, int, int], int] = {}
-        per_step = self.grid(part).filters
-        for job, index, group in zip(jobs, tile, self.groups(part, jobs, bricks).tolist(), strict=True):
-            key = (group, int(tiles["output0"][index]), int(tiles["n"][index]))
-            if key not in known:
-                sets = np.arange(0, key[2], per_step)
-                known[key] = size
-                tables.append(np.maximum.reduceat(filters[group, key[1] : key[1] + key[2]], sets, axis=0))
-                size += len(sets)
-            job[13] = known[key]
-        table = np.concatenate(tables)  # (sets, taps_y, taps_x, channels)
+        values = narrow(self.planes(part), part.signed("ifmap"))
+        if values.dtype.kind == "i":
+            values = np.abs(values)  # the lowest number stays what it is, and is right as an unsigned one
+        values = values.view(f"u{values.dtype.itemsize}")
+        tables: list[Values] = []
+        known: dict[tuple[int, int], int] = {}
+        size = 0
+        for output0, n, index in zip(tiles["output0"].tolist(), tiles["n"].tolist(), range(len(tiles)), strict=True):
+            if (output0, n) not in known:
+                most, _ = self.filter_sets(part, tiles[index], count=True)
+                known[output0, n] = size
+                tables.append(most.reshape(-1, *most.shape[2:]))
+                size += len(tables[-1])
+        table = tables[0] if len(tables) == 1 else np.concatenate(tables)  # (sets, taps_y, taps_x, channels)
+        first = [known[at] for at in zip(tiles["output0"].tolist(), tiles["n"].tolist(), strict=True)]
+        jobs[:, 13] = np.array(first, np.int64)[tile] + self.groups(part, jobs, bricks) * jobs[:, 12]
         if self.grid(part).in_turn:
-            steps, own = _pairs_in_turn(jobs, tile, tiles, bricks, ones, table[:, 0, 0])
+            steps, own = _pairs_in_turn(jobs, tile, tiles, bricks, set_bits(values), table[:, 0, 0])
             return self.in_turn(part, tiles, steps, own)
         geometry = np.array([*self.geometry(part), table.shape[2], table.shape[3]], np.int64)
         out = np.zeros((len(jobs), 2), np.int64)
-        flat = np.ascontiguousarray(table.reshape(len(table), -1, table.shape[3]))
-        lane_products(ones, flat, jobs, geometry, bricks, out)
+        lane_products(values, table.reshape(len(table), -1, table.shape[3]), jobs, geometry, bricks, out)
         filters_each = 1 if self.grid(part).depthwise else tiles["n"][tile] / jobs[:, 12]
         units = int((out[:, 1] * filters_each).sum())
         cycles = totals(out[:, 0], tile, len(tiles))
@@ -133,8 +134,8 @@ def _pairs_in_turn(
     for job, index in zip(jobs, tile, strict=True):
         lanes = bricks[job[10] : job[10] + job[11]]
         low, end = lanes[0, 0], lanes[-1, 1]
-        inputs = ones[job[0], 0, job[4] : job[4] + job[5], low:end].astype(np.int64)
-        weights = table[job[13] : job[13] + job[12], low:end]
+        inputs = ones[job[0], low:end, 0, job[4] : job[4] + job[5]].T.astype(np.int64)
+        weights = table[job[13] : job[13] + job[12], low:end].astype(np.int64)
         pairs = inputs[:, None, :] * weights[None]
         steps = np.maximum(1, np.maximum.reduceat(pairs, lanes[:, 0] - low, axis=2))
         units += int(steps.sum()) * int(tiles["n"][index]) // int(job[12])

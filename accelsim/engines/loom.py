@@ -16,8 +16,7 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.engines.base import ENGINES
 from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import GridSpec, StepTimes, Values, bit_lengths, without_sign
-from accelsim.engines.serial_kernels import HIGHEST
+from accelsim.engines.serial_grid import GridSpec, StepTimes, Values, bit_lengths
 from accelsim.engines.serial_measured import MeasuredEngine, Rules
 from accelsim.engines.stripes import serial_units
 from accelsim.engines.tiled import TileTimes, Tiles, Words
@@ -60,11 +59,7 @@ class Loom(MeasuredEngine):
 
     def rules(self, part: Part) -> Rules:
         """The highest bit of all lanes, and one for the sign."""
-        return Rules(HIGHEST, sign=int(part.signed("ifmap")), serial=self.spec.pe_serial_bits)
-
-    def inputs(self, part: Part) -> Values:
-        """Negative numbers inverted."""
-        return without_sign(self.pixels(part), part.signed("ifmap"))
+        return Rules(sign=int(part.signed("ifmap")), serial=self.spec.pe_serial_bits)
 
     def typical_step(self, part: Part) -> int:
         """Both precisions."""
@@ -80,8 +75,8 @@ class Loom(MeasuredEngine):
         """Of the layer's precision, if activations are not dynamic."""
         if self.spec.dynamic_activations:
             return super().brick_map(part, bricks, rules)
-        shape = self.pixels(part).shape[:3]
-        return np.full((len(bricks), *shape), part.bits("ifmap"), np.int32)
+        images, _, rows, columns = self.planes(part).shape
+        return np.full((len(bricks), images, rows, columns), -(-part.bits("ifmap") // rules.serial), np.uint8)
 
     # --- weights ---
 
@@ -92,19 +87,22 @@ class Loom(MeasuredEngine):
             return np.zeros(1, np.int64)
         tables: list[Any] = []
         known: dict[tuple[int, ...], int] = {}
-        size = 0
-        filters = self._patterns(part)
+        sets: dict[tuple[int, int], Values] = {}
+        places, size = [], 0
         groups = self.groups(part, jobs, bricks).tolist()
-        for job, index, group in zip(jobs, tile, groups, strict=True):
-            key = (group, int(tiles["output0"][index]), int(tiles["n"][index]), *map(int, job[6:12]))
+        for job, index, group in zip(jobs.tolist(), tile.tolist(), groups, strict=True):
+            at = int(tiles["output0"][index]), int(tiles["n"][index])
+            key = (group, *at, *job[6:12])
             if key not in known:
-                lanes = bricks[job[10] : job[10] + job[11]]
-                bits = self._set_bits(part, filters, tiles[index], group, lanes)
-                window = bits[:, job[6] : job[6] + job[7], job[8] : job[8] + job[9]].sum(0)  # (taps_y, taps_x, bricks)
+                if at not in sets:
+                    sets[at] = self._lane_bits(part, tiles[index])
+                lanes = sets[at][group, :, job[6] : job[6] + job[7], job[8] : job[8] + job[9]]
+                window = _brick_bits(lanes, bricks[job[10] : job[10] + job[11]]).sum(0)  # (taps_y, taps_x, bricks)
                 known[key] = size
                 tables.append(np.moveaxis(window, 2, 0).reshape(-1))
                 size += tables[-1].size
-            job[13] = known[key]
+            places.append(known[key])
+        jobs[:, 13] = places
         return np.concatenate(tables)
 
     def set_factors(self, part: Part, tile: Any, group: int, bricks: Words) -> Words:
@@ -112,23 +110,13 @@ class Loom(MeasuredEngine):
         ones = super().set_factors(part, tile, group, bricks)
         if not self.spec.dynamic_weights:
             return ones * part.bits("filter")
-        filters = self._patterns(part)
-        return self._set_bits(part, filters, tile, group, bricks)[:, 0, 0]
+        return _brick_bits(self._lane_bits(part, tile)[group], bricks)[:, 0, 0]
 
-    def _patterns(self, part: Part) -> Values:
-        return without_sign(self.taps(part), part.signed("filter"))
-
-    def _set_bits(self, part: Part, filters: Values, tile: Any, group: int, bricks: Words) -> Words:
-        """Bits of (sets of filters, taps_y, taps_x, bricks), at least 1."""
-        first, count = int(tile["output0"]), int(tile["n"])
-        sets = np.arange(0, count, self.grid(part).filters)
-        merged = np.bitwise_or.reduceat(filters[group, first : first + count], sets, axis=0)
-        span = filters.shape[4]
-        low = bricks[:, 0] % span
-        end = low[-1] + bricks[-1, 1] - bricks[-1, 0]
-        joined = np.bitwise_or.reduceat(merged[..., :end], low, axis=3)
-        bits = bit_lengths(joined) + (joined > 0) * int(part.signed("filter"))
-        return np.asarray(np.maximum(1, bits), np.int64)
+    def _lane_bits(self, part: Part, tile: Any) -> Values:
+        """Bits of the widest weight in flight: (groups, sets of filters, taps_y, taps_x, channels), at least 1."""
+        merged, above = self.filter_sets(part, tile, count=False)
+        bits = np.maximum(0, bit_lengths(merged) - above)
+        return np.asarray(np.maximum(1, bits + (bits > 0) * int(part.signed("filter"))))
 
     def actions(self, part: Part, tiles: Tiles, times: TileTimes) -> ActionCounts:
         """A serial step for each unit and cycle; a bit of each weight is clocked in for all activation bits."""
@@ -137,3 +125,10 @@ class Loom(MeasuredEngine):
         counts.add("serial_unit", "step", times.unit_cycles)
         counts.add("synapse_register", "write", self.unit_steps(part, tiles) * part.bits("filter"))
         return counts
+
+
+def _brick_bits(lanes: Values, bricks: Words) -> Words:
+    """The widest of each brick: (sets of filters, taps_y, taps_x, bricks), of which `bricks` follow each other."""
+    low = bricks[:, 0] % lanes.shape[3]
+    end = low[-1] + bricks[-1, 1] - bricks[-1, 0]
+    return np.asarray(np.maximum.reduceat(lanes[..., :end], low, axis=3), np.int64)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class Part:
         """For error messages."""
         return f"layer {self.task.layer.name}"
 
-    @property
+    @cached_property
     def loops(self) -> Loops:
         """The shape as seven loops; the rows of a recurrence are images of one pixel, too."""
         return Loops.of(self.shape)
@@ -56,8 +57,11 @@ class Part:
 
     def operand(self, name: str) -> Operand | None:
         """What the trace says of "ifmap" or "filter" of this product."""
-        role = dict(self.roles).get(name)
-        return None if role is None else self.task.trace.operand(self.task.layer.name, role)
+        return self._operands.get(name)
+
+    @cached_property
+    def _operands(self) -> dict[str, Operand | None]:
+        return {name: self.task.trace.operand(self.task.layer.name, role) for name, role in self.roles}
 
     def bits(self, name: str) -> int:
         """Bits of an element as the trace has it; as the machine stores it where the trace says nothing."""
@@ -131,9 +135,9 @@ class Part:
         work = self.task.layer.work
         if name == "ifmap" and isinstance(work, RecurrentShape):
             values = _vectors(values, work, role == "state")
-        if values.size != int(np.prod(shape)):
+        if values.size != prod(shape):
             raise ConfigError(
-                f"{role} must have {int(np.prod(shape))} elements {shape}, got {values.size} {values.shape}", self.where
+                f"{role} must have {prod(shape)} elements {shape}, got {values.size} {values.shape}", self.where
             )
         return values.reshape(shape)
 

@@ -18,8 +18,7 @@ from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, register_rows
 from accelsim.engines.base import ENGINES
 from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import GridSpec, StepTimes, Values, magnitudes
-from accelsim.engines.serial_kernels import ONES_OFFSETS
+from accelsim.engines.serial_grid import GridSpec, StepTimes
 from accelsim.engines.serial_measured import MeasuredEngine, Rules
 from accelsim.engines.tiled import TileTimes, Tiles
 
@@ -78,11 +77,7 @@ class Pragmatic(MeasuredEngine):
 
     def rules(self, part: Part) -> Rules:
         """One bits within the first stage's reach."""
-        return Rules(ONES_OFFSETS, reach=2**self.spec.first_stage_bits - 1, registers=self.spec.column_registers)
-
-    def inputs(self, part: Part) -> Values:
-        """Magnitudes; signs are applied to the products."""
-        return magnitudes(self.pixels(part))
+        return Rules(reach=2**self.spec.first_stage_bits - 1, registers=self.spec.column_registers)
 
     def typical_step(self, part: Part) -> int:
         """Half of the bits are ones."""

@@ -22,7 +22,7 @@ from accelsim.base.units import ceil_div
 from accelsim.engines.base import Task
 from accelsim.engines.part import Part
 from accelsim.engines.sequences import inputs_of
-from accelsim.engines.serial_kernels import JOB_FIELDS, staggered
+from accelsim.engines.serial_kernels import JOB_FIELDS, lay_jobs, merge_filters, staggered
 from accelsim.engines.tiled import TiledEngine, TileTimes, Tiles, Words, WordTables
 from accelsim.mapping.problem import Problem
 from accelsim.workload.shapes import ConvShape
@@ -69,7 +69,7 @@ class StepTimes(TileTimes):
     """Cycles of tiles, with what the energy is counted from.
 
     `unit_cycles`: cycles x units that hold a window and a filter; `own_cycles`: those that the units' own columns
-    need, without waiting for the slowest; both for all tiles together.
+    need, without waiting for the slowest, where an engine is priced by them; both for all tiles together.
     """
 
     unit_cycles: int = 0
@@ -229,8 +229,8 @@ class BrickEngine(TiledEngine):
 
     # --- data ---
 
-    def pixels(self, part: Part) -> Values:
-        """Inputs as (images, rows, columns, channels), channels next to each other; blocks as channels.
+    def planes(self, part: Part) -> Values:
+        """Inputs as (images, channels, rows, columns), without gaps; blocks as channels: y, x, then colour.
 
         The rows of a matrix product are the columns of one row of pixels, and its batch is the images.
 
@@ -241,21 +241,44 @@ class BrickEngine(TiledEngine):
         """
         values, grid = inputs_of(part), self.grid(part)
         if not isinstance(part.shape, ConvShape):
-            return np.ascontiguousarray(values[:, None])
+            return np.ascontiguousarray(np.swapaxes(values, 1, 2))[:, :, None]
         if grid.block == 1:
-            return np.ascontiguousarray(np.moveaxis(values, 1, 3))
+            return np.ascontiguousarray(values)
         shape, b = part.shape, grid.block
         top, left, _, _ = shape.pad
         high, wide = shape.p - 1 + ceil_div(shape.r, b), shape.q - 1 + ceil_div(shape.s, b)
         padded = np.zeros((shape.n, shape.c, high * b, wide * b), values.dtype)
         seen = values[:, :, : high * b - top, : wide * b - left]
         padded[:, :, top : top + seen.shape[2], left : left + seen.shape[3]] = seen
-        blocks = padded.reshape(shape.n, shape.c, high, b, wide, b).transpose(0, 2, 4, 3, 5, 1)
-        return np.ascontiguousarray(blocks).reshape(shape.n, high, wide, shape.c * b * b)
+        blocks = padded.reshape(shape.n, shape.c, high, b, wide, b).transpose(0, 3, 5, 1, 2, 4)
+        return np.ascontiguousarray(blocks).reshape(shape.n, shape.c * b * b, high, wide)
 
-    def taps(self, part: Part) -> Values:
+    def pixels(self, part: Part) -> Values:
+        """As `planes`, channels last."""
+        return np.ascontiguousarray(np.moveaxis(self.planes(part), 1, 3))
+
+    def filter_sets(self, part: Part, tile: Any, count: bool) -> tuple[Values, int]:
+        """What the filters of a tile that are in flight together have: (groups, sets, taps_y, taps_x, channels).
+
+        `count`: the most one bits of their magnitudes. Otherwise their bits or-ed; the number returned says how far
+        the highest of these lies above that of the magnitudes (two's complement: see `brick_table`). Blocks, and
+        groups if depthwise, are channels.
+        """
+        values, grid = narrow(part.filters(), part.signed("filter")), self.grid(part)
+        signed = values.dtype.kind == "i"
+        how = 1 if count else 2 if signed else 0
+        if count and signed:
+            values = np.abs(values)  # the lowest number stays what it is, and is right as an unsigned one
+        unsigned = np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
+        first, filters = int(tile["output0"]), int(tile["n"])
+        flat = unsigned.reshape(*values.shape[:2], -1)[:, : first + filters]
+        out = np.empty((len(flat), ceil_div(filters, grid.filters), flat.shape[2]), unsigned.dtype)
+        merge_filters(flat, first, grid.filters, how, out)
+        return self._arranged(part, out.reshape(*out.shape[:2], *values.shape[2:])), int(how == 2)
+
+    def _arranged(self, part: Part, values: Values) -> Values:
         """Filters as (groups, filters, taps_y, taps_x, channels); blocks, and groups if depthwise, as channels."""
-        values, grid = part.filters(), self.grid(part)
+        grid = self.grid(part)
         if not isinstance(part.shape, ConvShape):
             return np.ascontiguousarray(values[:, :, None, None, :])
         if grid.block > 1:
@@ -278,7 +301,7 @@ class BrickEngine(TiledEngine):
         return [*loops.stride, *loops.dilation, loops.pad_top, loops.pad_left, grid.columns]
 
     def groups(self, part: Part, jobs: Words, bricks: Words) -> Words:
-        """Group of each job: index into `taps`."""
+        """Group of each job: index into `filter_sets`."""
         if not isinstance(part.shape, ConvShape):
             return jobs[:, 0]
         grid = self.grid(part)
@@ -290,41 +313,25 @@ class BrickEngine(TiledEngine):
         """(jobs as the kernels read them, tile of each job, bricks as (first, end) channel)."""
         grid, loops, conv = self.grid(part), part.loops, isinstance(part.shape, ConvShape)
         single = grid.depthwise or loops.groups == 1
-        count = np.ones(len(tiles), np.int64) if single else tiles["groups"]
-        tile = np.arange(len(tiles)) if single else np.repeat(np.arange(len(tiles)), count)
-        of = tiles if single else tiles[tile]
-        group = of["group0"]
-        if not single:
-            group = group + np.arange(len(tile)) - np.repeat(np.cumsum(count) - count, count)
-        taps, channels = of["k"] // of["channels"], of["channels"] * grid.block**2
-        first = of["channel0"] * grid.block**2
-        if grid.depthwise:
-            first, channels = group, of["groups"]
-        elif conv:
-            first = first + group * (loops.channels * grid.block**2)
-        jobs = np.ones((len(tile), JOB_FIELDS), np.int64)
-        if conv:
-            for column, name in enumerate(("image0", "images", "row0", "rows", "col0", "cols")):
-                jobs[:, column] = of[name]
-            wide = np.where(taps >= loops.s, loops.s, taps)
-            jobs[:, 6], jobs[:, 7] = of["tap0"] // loops.s, taps // wide
-            jobs[:, 8], jobs[:, 9] = of["tap0"] % loops.s, wide
-            if grid.block > 1:
-                jobs[:, 6:10] = 0, ceil_div(loops.r, grid.block), 0, ceil_div(loops.s, grid.block)
-        else:
-            jobs[:, 0], jobs[:, 4], jobs[:, 5] = group, of["image0"], of["images"]
-            jobs[:, (2, 6, 8)] = 0
-        jobs[:, 10], jobs[:, 11], bricks = _bricks(first, channels, grid.lanes)
-        jobs[:, 12] = -(-of["n"] // grid.filters)
-        jobs[:, 13] = -1
+        count = len(tiles) if single else int(tiles["groups"].sum())
+        jobs, tile = np.empty((count, JOB_FIELDS), np.int64), np.empty(count, np.int64)
+        area = grid.block**2
+        blocks = (ceil_div(loops.r, grid.block), ceil_div(loops.s, grid.block)) if grid.block > 1 else (0, 0)
+        layer = [conv, single, grid.depthwise, area, loops.channels * area, loops.s, *blocks, grid.filters]
+        rows = np.ascontiguousarray(tiles).view(np.int64).reshape(len(tiles), -1)
+        lay_jobs(rows, np.array(layer, np.int64), jobs, tile)
+        jobs[:, 10], jobs[:, 11], bricks = _bricks(jobs[:, 10], jobs[:, 11], grid.lanes)
         return jobs, tile, bricks
 
 
 def _bricks(first: Words, channels: Words, lanes: int) -> tuple[Any, Any, Words]:
     """For each range of channels its first brick and how many it has; and all bricks as (first, end) channel."""
     if len(first) == 1:
-        low = np.arange(int(first[0]), int(first[0] + channels[0]), lanes)
-        return 0, len(low), np.stack([low, np.minimum(low + lanes, first + channels)], 1)
+        end = int(first[0] + channels[0])
+        low = np.arange(int(first[0]), end, lanes)
+        bricks = np.empty((len(low), 2), np.int64)
+        bricks[:, 0], bricks[:, 1], bricks[-1, 1] = low, low + lanes, end
+        return 0, len(low), bricks
     found, which = np.unique((first << 31) + channels, return_inverse=True)
     start, size = found >> 31, found & (1 << 31) - 1
     counts = -(-size // lanes)
@@ -351,15 +358,11 @@ def check_integers(kind: str, task: Task, coded: bool = False) -> None:
             )
 
 
-def magnitudes(values: Values, dtype: Any = np.int32) -> Values:
-    """Absolute values."""
-    return np.asarray(np.abs(values.astype(dtype)))
-
-
-def without_sign(values: Values, signed: bool) -> Values:
-    """The bits of two's complement that say more than the sign: negative numbers inverted."""
-    wide = values.astype(np.int32)
-    return np.asarray(wide ^ (wide >> 31), np.int32) if signed else wide
+def narrow(values: Values, signed: bool) -> Values:
+    """Integers of at most 16 bits in two bytes at most; `signed`: what the numbers may be."""
+    if values.dtype.itemsize > 2:
+        return values.astype(np.int16 if signed else np.uint16)
+    return values
 
 
 def bit_lengths(values: Values) -> Values:
@@ -387,13 +390,15 @@ def _blocked(channels: Any, r: int, s: int, grid: Grid) -> Any:
 
 def _chained(begin: Words, end: Words, following: Words, units: int, own: int) -> StepTimes:
     """Tiles from absolute times of an undisturbed run: the next may start at `following`."""
-    stream, finish, none = following - begin, end - begin, np.zeros_like(begin)
+    stream, finish, none = following - begin, end - begin, np.zeros(len(begin), np.int64)
     busy = np.minimum(stream, finish)
     return StepTimes(none, none, stream, finish, busy, {}, unit_cycles=units, own_cycles=own)
 
 
 def totals(cycles: Words, tile: Words, count: int) -> Words:
     """Sums over the jobs of each tile."""
+    if len(cycles) == count:  # each has one
+        return cycles.copy()
     out = np.zeros(count, np.int64)
     np.add.at(out, tile, cycles)
     return out
@@ -401,7 +406,10 @@ def totals(cycles: Words, tile: Words, count: int) -> Words:
 
 def chained(begin: Words, end: Words, tile: Words, count: int, units: int, own: int) -> StepTimes:
     """Tiles from the absolute times of their jobs."""
-    starts, ends = np.full(count, np.iinfo(np.int64).max), np.zeros(count, np.int64)
-    np.minimum.at(starts, tile, begin)
-    np.maximum.at(ends, tile, end)
-    return _chained(starts, ends, np.append(starts[1:], ends[-1]), units, own)
+    starts, ends = begin, end
+    if len(begin) > count:
+        starts, ends = np.full(count, np.iinfo(np.int64).max), np.zeros(count, np.int64)
+        np.minimum.at(starts, tile, begin)
+        np.maximum.at(ends, tile, end)
+    following = np.concatenate([starts[1:], ends[-1:]])
+    return _chained(starts, ends, following, units, own)

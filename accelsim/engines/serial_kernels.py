@@ -11,9 +11,6 @@ import numpy as np
 
 from accelsim.base.kernels import kernel
 
-#: What `brick_costs` writes: all bits of a brick or-ed; the highest bit's position, from 1; cycles of Bit-Pragmatic.
-OR, HIGHEST, ONES_OFFSETS = 0, 1, 2
-
 JOB_FIELDS = 14
 
 
@@ -28,164 +25,348 @@ def bit_length(value):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def brick_costs(values, bricks, kind, reach, out):  # type: ignore[no-untyped-def]
-    """What each brick costs by itself.
+def lay_jobs(tiles, layer, jobs, tile):  # type: ignore[no-untyped-def]
+    """Write the jobs of all tiles, and the tile of each; `brick0` and `bricks` are first channel and channels as yet.
 
-    values: non-negative integers (images, rows, columns, channels). bricks: (first, end) channel of each.
-    reach: for ONES_OFFSETS, how far above the lowest pending bit another lane's bit may lie in the same cycle.
-    out: (bricks, images, rows, columns).
+    tiles: rows in the order of TILE_DTYPE. layer: convolution or not, all groups in one job, depthwise, pixels of a
+    block, channels of a group (blocks counted), taps in a row, taps of blocks down and across (0: no blocks), filters
+    in a step.
     """
-    pending = np.zeros(values.shape[3], np.int64)
+    conv, single, depthwise, block, span, taps_s, block_r, block_s, filters = layer
+    j = 0
+    for t in range(tiles.shape[0]):
+        groups, n, k, group0, channels = tiles[t, 0], tiles[t, 2], tiles[t, 3], tiles[t, 11], tiles[t, 25]
+        taps = k // channels
+        wide = taps_s if taps >= taps_s else taps
+        for group in range(group0, group0 + (1 if single else groups)):
+            job = jobs[j]
+            tile[j] = t
+            job[:] = 1
+            if conv:
+                job[0], job[1], job[2], job[3] = tiles[t, 12], tiles[t, 17], tiles[t, 13], tiles[t, 18]
+                job[4], job[5] = tiles[t, 14], tiles[t, 19]
+                job[6], job[7] = tiles[t, 20] // taps_s, taps // wide
+                job[8], job[9] = tiles[t, 20] % taps_s, wide
+                if block_r:
+                    job[6], job[7], job[8], job[9] = 0, block_r, 0, block_s
+                job[10], job[11] = tiles[t, 16] * block + group * span, channels * block
+                if depthwise:
+                    job[10], job[11] = group, groups
+            else:
+                job[0], job[4], job[5] = group, tiles[t, 12], tiles[t, 17]
+                job[2], job[6], job[8] = 0, 0, 0
+                job[10], job[11] = tiles[t, 16], channels
+            job[12], job[13] = -(-n // filters), -1
+            j += 1
+
+
+@lay_jobs.warms_up_with
+def _jobs():  # type: ignore[no-untyped-def]
+    layer = np.ones(9, np.int64)
+    return np.ones((1, 26), np.int64), layer, np.ones((1, JOB_FIELDS), np.int64), np.zeros(1, np.int64)
+
+
+@kernel
+def brick_table(values, bricks, table, spread, out):  # type: ignore[no-untyped-def]
+    """What each brick costs by the bits that any of its values has: table[or of all].
+
+    values: unsigned (images, channels, pixels). bricks: (first, end) channel of each. spread: values are two's
+    complement, and each is replaced by the places where neighbouring bits differ (v xor 2 v), whose highest is one
+    above the highest bit that is not the sign. out: (bricks, images, pixels).
+    """
+    size = values.shape[2]
+    chunk = 8192
+    every = np.zeros(chunk, values.dtype)
     for b in range(bricks.shape[0]):
         first, end = bricks[b]
-        for i in range(values.shape[0]):
-            for y in range(values.shape[1]):
-                for x in range(values.shape[2]):
-                    every = np.int64(0)
-                    for c in range(first, end):
-                        every |= np.int64(values[i, y, x, c])
-                    if kind == OR:
-                        out[b, i, y, x] = every
-                        continue
-                    if kind == HIGHEST:
-                        out[b, i, y, x] = bit_length(every)
-                        continue
-                    pending[: end - first] = values[i, y, x, first:end]
-                    cycles = 0
-                    while every != 0:
-                        window = (every & -every) << reach
-                        every = np.int64(0)
-                        for lane in range(end - first):
-                            value = pending[lane]
-                            lowest = value & -value
-                            value ^= lowest * (lowest <= window)
-                            pending[lane] = value
-                            every |= value
-                        cycles += 1
-                    out[b, i, y, x] = cycles
+        for n in range(values.shape[0]):
+            for start in range(0, size, chunk):
+                count = min(chunk, size - start)
+                every[:count] = 0
+                for c in range(first, end):
+                    row = values[n, c, start : start + count]
+                    if spread:
+                        for i in range(count):
+                            every[i] |= row[i] ^ (row[i] << 1)
+                    else:
+                        for i in range(count):
+                            every[i] |= row[i]
+                for i in range(count):
+                    out[b, n, start + i] = table[every[i]]
 
 
-@brick_costs.warms_up_with
+@brick_table.warms_up_with
 def _bricks():  # type: ignore[no-untyped-def]
-    values = np.array([[[[1, 2], [3, 0]]]], np.int32)
-    return values, np.array([[0, 2]], np.int64), 2, 1, np.zeros((1, 1, 1, 2), np.int32)
+    values, table = np.array([[[1, 2], [3, 0]]], np.uint8), np.zeros(256, np.uint8)
+    return values, np.array([[0, 2]], np.int64), table, 0, np.zeros((1, 1, 2), np.uint8)
+
+
+@kernel
+def essential_bits(values, bricks, bits, reach, out):  # type: ignore[no-untyped-def]
+    """Cycles of Bit-Pragmatic for each brick by itself.
+
+    A lane's one bit at place p is done at the earliest one cycle after its last one, and after all lanes are done
+    with the places below p - reach, which is what the shifters' reach says from the other side. So place by place:
+    end(lane) = max(end(lane), ends(p - reach)) + bit; ends(p + 1) = the latest of them.
+
+    values: unsigned (images, channels, pixels). bits: of the widest. out: (bricks, images, pixels).
+    """
+    size = values.shape[2]
+    chunk = 512
+    most = 0
+    for b in range(bricks.shape[0]):
+        most = max(most, bricks[b, 1] - bricks[b, 0])
+    end = np.zeros((most, chunk), np.uint8)
+    byte = np.zeros((most, chunk), np.uint8)
+    ends = np.zeros((bits + 1, chunk), np.uint8)
+    for b in range(bricks.shape[0]):
+        first, lanes = bricks[b, 0], bricks[b, 1] - bricks[b, 0]
+        for n in range(values.shape[0]):
+            for start in range(0, size, chunk):
+                count = min(chunk, size - start)
+                end[:lanes, :count] = 0
+                for p in range(bits):
+                    if p % 8 == 0:
+                        for lane in range(lanes):
+                            row = values[n, first + lane, start : start + count]
+                            low = byte[lane]
+                            for i in range(count):
+                                low[i] = row[i] >> p
+                    gate = ends[max(0, p - reach)]
+                    last = ends[p + 1]
+                    last[:count] = 0
+                    for lane in range(lanes):
+                        low = byte[lane]
+                        mine = end[lane]
+                        for i in range(count):
+                            value = max(mine[i], gate[i]) + (low[i] & 1)
+                            mine[i] = value
+                            low[i] = low[i] >> 1
+                            last[i] = max(last[i], np.uint8(value))
+                for i in range(count):
+                    out[b, n, start + i] = ends[bits, i]
+
+
+@essential_bits.warms_up_with
+def _essential():  # type: ignore[no-untyped-def]
+    values, bricks, _, _, out = _bricks()
+    return values, bricks, 2, 1, out
+
+
+@kernel
+def stretches(rows, cols, columns, stride_y, stride_x, wide, plane, ones, twos, begin):  # type: ignore[no-untyped-def]
+    """Cut each set of windows into stretches of one row; returns how many there are.
+
+    The largest value of a stretch is that of two, of a power of two windows each, that cover it: their places in
+    `spread_out`'s levels go to ones and twos. begin: first stretch of each set, and the end.
+    """
+    found = 0
+    for s in range(begin.shape[0] - 1):
+        begin[s] = found
+        window, stop = s * columns, min((s + 1) * columns, rows * cols)
+        while window < stop:
+            y, x = window // cols, window % cols
+            count = min(stop - window, cols - x)
+            level = bit_length(count) - 1
+            ones[found] = level * plane + y * stride_y * wide + x * stride_x
+            twos[found] = ones[found] + (count - (1 << level)) * stride_x
+            found += 1
+            window += count
+    begin[begin.shape[0] - 1] = found
+    return found
+
+
+@kernel
+def spread_out(over, plane, stride_x):  # type: ignore[no-untyped-def]
+    """Level l of `over` becomes the largest of 2**l values of level 0, `stride_x` apart, from each place on."""
+    for level in range(1, over.shape[0] // plane):
+        step = stride_x << (level - 1)
+        below = over[(level - 1) * plane : level * plane]
+        above = over[level * plane : (level + 1) * plane]
+        for i in range(plane - step):
+            above[i] = max(below[i], below[i + step])
 
 
 @kernel
 def window_cycles(costs, jobs, grid, factors, out):  # type: ignore[no-untyped-def]
     """Cycles of jobs whose columns wait for each other in every step.
 
-    costs: as `brick_costs` writes them. grid: stride_y stride_x dilation_y dilation_x pad_y pad_x columns
-    group minor sign serial_bits; `group` columns share one precision; with `minor` costs are or-ed bits, and the
-    lowest zeros are skipped, too. factors: cycles by which a step is multiplied, from a job's `table` on (one for
-    each brick and tap), or its `factor` if that is negative.
-    out: for each job (cycles, cycles x columns in use, cycles that the columns need themselves).
+    costs: uint8 of each brick (bricks, images, rows, columns). grid: stride_y stride_x dilation_y dilation_x pad_y
+    pad_x columns priced. A brick costs at least 1, one of padding just that. factors: cycles by which a step is
+    multiplied, from a job's `table` on (one for each brick and tap), or its `factor` if that is negative.
+    out: for each job (cycles, cycles x columns in use, and if `priced` cycles that the columns need themselves).
     """
-    stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x, columns, group, minor, sign, serial = grid
+    stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x, columns, priced = grid
     height, width = costs.shape[2], costs.shape[3]
-    ys = np.zeros(columns, np.int64)
-    xs = np.zeros(columns, np.int64)
     for j in range(jobs.shape[0]):
         image0, images, y0, rows, x0, cols, ky0, kys, kx0, kxs, brick0, bricks, factor, table = jobs[j]
+        top, left = y0 * stride_y - pad_y + ky0 * dilation_y, x0 * stride_x - pad_x + kx0 * dilation_x
+        high = (rows - 1) * stride_y + (kys - 1) * dilation_y + 1
+        wide = (cols - 1) * stride_x + (kxs - 1) * dilation_x + 1
+        plane = high * wide
+        over = np.full(bit_length(min(columns, cols)) * plane, np.uint8(1))
+        sets = -(-rows * cols // columns)
+        ones, twos = np.zeros(sets + rows, np.int64), np.zeros(sets + rows, np.int64)
+        begin = np.zeros(sets + 1, np.int64)
+        single = stretches(rows, cols, columns, stride_y, stride_x, wide, plane, ones, twos, begin) == sets
+        short = rows * cols - (sets - 1) * columns
         total = 0
         held = 0
         own = 0
         for image in range(image0, image0 + images):
-            for window0 in range(0, rows * cols, columns):
-                count = min(columns, rows * cols - window0)
-                for column in range(count):
-                    window = window0 + column
-                    ys[column] = (y0 + window // cols) * stride_y - pad_y
-                    xs[column] = (x0 + window % cols) * stride_x - pad_x
-                for ky in range(ky0, ky0 + kys):
-                    for kx in range(kx0, kx0 + kxs):
-                        for b in range(bricks):
-                            worst = 1
-                            mine = 0
-                            shared = 0
-                            for column in range(count):
-                                y, x = ys[column] + ky * dilation_y, xs[column] + kx * dilation_x
-                                value = 0
-                                if 0 <= y < height and 0 <= x < width:
-                                    value = costs[brick0 + b, image, y, x]
-                                if minor:
-                                    shared = shared | value if column % group else value
-                                    if column % group == group - 1 or column == count - 1:
-                                        low = bit_length(shared & -shared)
-                                        value = bit_length(shared) - low + 1 + sign if shared else 1
-                                        value = -(-value // serial)
-                                        worst = max(worst, value)
-                                        mine += value
-                                else:
-                                    value = -(-max(1, value) // serial)
-                                    worst = max(worst, value)
-                                    mine += value
-                            times = factor
-                            if table >= 0:
-                                times = factors[table + (b * kys + ky - ky0) * kxs + kx - kx0]
-                            total += worst * times
-                            held += worst * times * count
-                            own += mine * times
+            for b in range(bricks):
+                for y in range(max(0, -top), min(high, height - top)):
+                    source = costs[brick0 + b, image, top + y]
+                    for x in range(max(0, -left), min(wide, width - left)):
+                        over[y * wide + x] = max(source[left + x], np.uint8(1))
+                spread_out(over, plane, stride_x)
+                for ky in range(kys):
+                    for kx in range(kxs):
+                        offset = ky * dilation_y * wide + kx * dilation_x
+                        each = 0
+                        worst = 0
+                        if single:
+                            for s in range(sets):
+                                worst = max(over[ones[s] + offset], over[twos[s] + offset])
+                                each += worst
+                        else:
+                            for s in range(sets):
+                                worst = 0
+                                for i in range(begin[s], begin[s + 1]):
+                                    worst = max(worst, over[ones[i] + offset], over[twos[i] + offset])
+                                each += worst
+                        times = factor
+                        if table >= 0:
+                            times = factors[table + (b * kys + ky) * kxs + kx]
+                        total += each * times
+                        held += ((each - worst) * columns + worst * short) * times
+                if priced:
+                    own += factor * _covered(over, high, wide, rows, cols, kys, kxs, grid)
         out[j, 0], out[j, 1], out[j, 2] = total, held, own
+
+
+@kernel
+def _covered(over, high, wide, rows, cols, kys, kxs, grid):  # type: ignore[no-untyped-def]
+    """Sum of the costs that all windows of a job see at all taps: each place as often as it is seen."""
+    stride_y, stride_x, dilation_y, dilation_x = grid[:4]
+    often = np.zeros(wide, np.int64)
+    for x in range(cols):
+        for kx in range(kxs):
+            often[x * stride_x + kx * dilation_x] += 1
+    down = np.zeros(high, np.int64)
+    for y in range(rows):
+        for ky in range(kys):
+            down[y * stride_y + ky * dilation_y] += 1
+    total = 0
+    for y in range(high):
+        line = 0
+        for x in range(wide):
+            line += often[x] * over[y * wide + x]
+        total += line * down[y]
+    return total
 
 
 @window_cycles.warms_up_with
 def _windows():  # type: ignore[no-untyped-def]
     jobs = np.array([[0, 1, 0, 1, 0, 2, 0, 1, 0, 1, 0, 1, 1, -1]], np.int64)
-    grid = np.array([1, 1, 1, 1, 0, 0, 2, 1, 0, 0, 1], np.int64)
-    costs = np.ones((1, 1, 1, 2), np.int32)
-    return costs, jobs, grid, np.zeros(1, np.int64), np.zeros((1, 3), np.int64)
+    grid = np.array([1, 1, 1, 1, 0, 0, 2, 1], np.int64)
+    return np.ones((1, 1, 1, 2), np.uint8), jobs, grid, np.zeros(1, np.int64), np.zeros((1, 3), np.int64)
 
 
 @kernel
-def run_ahead(costs, jobs, grid, registers, serial, out):  # type: ignore[no-untyped-def]
+def grouped_cycles(merged, jobs, grid, rule, out):  # type: ignore[no-untyped-def]
+    """As `window_cycles`, where columns share one range of bits, from the lowest one bit to the highest.
+
+    merged: or of each brick's values, uint16 (bricks, images, rows, columns). rule: columns of a group, sign, bits a
+    cycle.
+    """
+    stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x, columns, _ = grid
+    group, sign, serial = rule
+    height, width = merged.shape[2], merged.shape[3]
+    for j in range(jobs.shape[0]):
+        image0, images, y0, rows, x0, cols, ky0, kys, kx0, kxs, brick0, bricks, factor, _ = jobs[j]
+        total = 0
+        held = 0
+        for image in range(image0, image0 + images):
+            for window0 in range(0, rows * cols, columns):
+                count = min(columns, rows * cols - window0)
+                for ky in range(ky0, ky0 + kys):
+                    for kx in range(kx0, kx0 + kxs):
+                        for b in range(brick0, brick0 + bricks):
+                            worst = 1
+                            shared = np.int64(0)
+                            for column in range(count):
+                                y = (y0 + (window0 + column) // cols) * stride_y - pad_y + ky * dilation_y
+                                x = (x0 + (window0 + column) % cols) * stride_x - pad_x + kx * dilation_x
+                                if column % group == 0:
+                                    shared = np.int64(0)
+                                if 0 <= y < height and 0 <= x < width:
+                                    shared |= np.int64(merged[b, image, y, x])
+                                if shared and (column % group == group - 1 or column == count - 1):
+                                    bits = bit_length(shared) - bit_length(shared & -shared) + 1 + sign
+                                    worst = max(worst, -(-bits // serial))
+                            total += worst * factor
+                            held += worst * factor * count
+        out[j, 0], out[j, 1] = total, held
+
+
+@grouped_cycles.warms_up_with
+def _grouped():  # type: ignore[no-untyped-def]
+    costs, jobs, grid, _, out = _windows()
+    return costs.astype(np.uint16), jobs, grid, np.array([2, 0, 1], np.int64), out
+
+
+@kernel
+def run_ahead(costs, jobs, grid, registers, out):  # type: ignore[no-untyped-def]
     """Start and end of jobs whose columns may run up to `registers` steps ahead of the slowest one.
 
     A step starts in a column when that is free and the slowest column has finished the step `registers` + 1
-    before it. All filter sets (`factor`) follow each other for one set of windows. out: (start, end) of each job.
+    before it. All filter sets (`factor`) follow each other for one set of windows. costs, grid: as `window_cycles`.
+    out: (start, end) of each job.
     """
-    stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x, columns = grid[:7]
+    stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x, columns, _ = grid
     height, width = costs.shape[2], costs.shape[3]
     free = np.zeros(columns, np.int64)
     slowest = np.zeros(registers + 1, np.int64)
-    step = 0
+    ys, xs = np.zeros(columns, np.int64), np.zeros(columns, np.int64)
+    place = 0
     for j in range(jobs.shape[0]):
         image0, images, y0, rows, x0, cols, ky0, kys, kx0, kxs, brick0, bricks, factor, _ = jobs[j]
         begin = np.int64(-1)
         for image in range(image0, image0 + images):
             for window0 in range(0, rows * cols, columns):
-                for _ in range(factor):
-                    for ky in range(ky0, ky0 + kys):
-                        for kx in range(kx0, kx0 + kxs):
-                            for b in range(bricks):
-                                gate = slowest[step % (registers + 1)]
-                                last = np.int64(0)
-                                for column in range(columns):
-                                    window = window0 + column
-                                    cost = np.int64(0)
-                                    if window < rows * cols:
-                                        y = (y0 + window // cols) * stride_y - pad_y + ky * dilation_y
-                                        x = (x0 + window % cols) * stride_x - pad_x + kx * dilation_x
-                                        if 0 <= y < height and 0 <= x < width:
-                                            cost = np.int64(costs[brick0 + b, image, y, x])
-                                        cost = (max(np.int64(1), cost) + serial - 1) // serial
-                                    start = max(free[column], gate)
-                                    if cost and (begin < 0 or start < begin):
-                                        begin = start
-                                    free[column] = start + cost
-                                    last = max(last, free[column])
-                                slowest[step % (registers + 1)] = last
-                                step += 1
-        end = np.int64(0)
-        for column in range(columns):
-            end = max(end, free[column])
-        out[j, 0], out[j, 1] = begin, end
+                used = min(columns, rows * cols - window0)
+                for column in range(used):
+                    ys[column] = (y0 + (window0 + column) // cols) * stride_y - pad_y
+                    xs[column] = (x0 + (window0 + column) % cols) * stride_x - pad_x
+                for step in range(factor * kys * kxs * bricks):
+                    tap = step // bricks
+                    down = (ky0 + tap // kxs % kys) * dilation_y
+                    right = (kx0 + tap % kxs) * dilation_x
+                    plane = costs[brick0 + step % bricks, image]
+                    gate = slowest[place]
+                    last = np.int64(0)
+                    if begin < 0:
+                        begin = max(gate, free[:used].min())
+                    for column in range(used):
+                        y, x = ys[column] + down, xs[column] + right
+                        cost = np.int64(1)
+                        if 0 <= y < height and 0 <= x < width:
+                            cost = max(cost, np.int64(plane[y, x]))
+                        free[column] = max(free[column], gate) + cost
+                        last = max(last, free[column])
+                    for column in range(used, columns):
+                        free[column] = max(free[column], gate)
+                        last = max(last, free[column])
+                    slowest[place] = last
+                    place = place + 1 if place < registers else 0
+        out[j, 0], out[j, 1] = begin, free.max()
 
 
 @run_ahead.warms_up_with
 def _ahead():  # type: ignore[no-untyped-def]
     costs, jobs, grid, _, _ = _windows()
-    return costs, jobs, grid, 1, 1, np.zeros((1, 2), np.int64)
+    return costs, jobs, grid, 1, np.zeros((1, 2), np.int64)
 
 
 @kernel
@@ -216,43 +397,113 @@ def _staggered():  # type: ignore[no-untyped-def]
 
 
 @kernel
-def lane_products(ones, filter_ones, jobs, grid, bricks, out):  # type: ignore[no-untyped-def]
+def count_ones(values, out):  # type: ignore[no-untyped-def]
+    """One bits of each of the unsigned values, at most 16 each."""
+    for i in range(values.shape[0]):
+        value = values[i]
+        ones = value & 1
+        for _ in range(15):
+            value = value >> 1
+            ones += value & 1
+        out[i] = ones
+
+
+@kernel
+def merge_filters(values, first, size, count, out):  # type: ignore[no-untyped-def]
+    """What sets of `size` filters have together: most one bits (`count` 1), or all their bits or-ed.
+
+    `count` 2: of the places where neighbouring bits differ, see `brick_table`.
+    values: unsigned (groups, filters, elements), of which filters from `first` on. out: (groups, sets, elements).
+    """
+    ones = np.zeros(values.shape[2], values.dtype)
+    out[:] = 0
+    for group in range(values.shape[0]):
+        for n in range(values.shape[1] - first):
+            if n // size == out.shape[1]:
+                break
+            merged = out[group, n // size]
+            row = values[group, first + n]
+            if count == 1:
+                count_ones(row, ones)
+                for i in range(ones.shape[0]):
+                    merged[i] = max(merged[i], ones[i])
+            elif count == 2:
+                for i in range(ones.shape[0]):
+                    merged[i] |= row[i] ^ (row[i] << 1)
+            else:
+                for i in range(ones.shape[0]):
+                    merged[i] |= row[i]
+
+
+@merge_filters.warms_up_with
+def _merge():  # type: ignore[no-untyped-def]
+    return np.ones((1, 1, 2), np.uint8), 0, 1, 1, np.zeros((1, 1, 2), np.uint8)
+
+
+@kernel
+def lane_products(values, filter_ones, jobs, grid, bricks, out):  # type: ignore[no-untyped-def]
     """Cycles of steps that last as long as the lane with the most pairs of effectual bits, in any window and filter.
 
-    ones: set bits of each value (images, rows, columns, channels). filter_ones: most set bits at each (set of
-    filters, tap, channel of the group); a job's `factor` sets follow each other, from `table` on. grid: as far as
-    columns as in `window_cycles`, then taps in a row of the window, channels of a group. out: (cycles, x columns).
+    values: unsigned (images, channels, rows, columns). filter_ones: most set bits at each (set of filters, tap,
+    channel of the group); a job's `factor` sets follow each other, from `table` on. grid: as far as columns as in
+    `window_cycles`, then taps in a row of the window, channels of a group. out: (cycles, x columns).
     """
     stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x, columns, taps_x, span = grid
-    height, width = ones.shape[1], ones.shape[2]
-    most = np.zeros(ones.shape[3], np.int64)
+    height, width = values.shape[2], values.shape[3]
     for j in range(jobs.shape[0]):
         image0, images, y0, rows, x0, cols, ky0, kys, kx0, kxs, brick0, count, factor, table = jobs[j]
+        top, left = y0 * stride_y - pad_y + ky0 * dilation_y, x0 * stride_x - pad_x + kx0 * dilation_x
+        high = (rows - 1) * stride_y + (kys - 1) * dilation_y + 1
+        wide = (cols - 1) * stride_x + (kxs - 1) * dilation_x + 1
+        y_from, y_to = max(0, -top), min(high, height - top)
+        x_from, x_to = max(0, -left), min(wide, width - left)
+        plane = high * wide
+        over = np.zeros(bit_length(min(columns, cols)) * plane, np.uint8)
+        sets = -(-rows * cols // columns)
+        ones, twos = np.zeros(sets + rows, np.int64), np.zeros(sets + rows, np.int64)
+        begin = np.zeros(sets + 1, np.int64)
+        single = stretches(rows, cols, columns, stride_y, stride_x, wide, plane, ones, twos, begin) == sets
+        short = rows * cols - (sets - 1) * columns
+        lanes = bricks[brick0, 1] - bricks[brick0, 0]
+        most = np.zeros((lanes, kys * kxs, sets), np.uint8)
+        worst = np.zeros(sets, np.uint16)
         total = 0
         held = 0
         for image in range(image0, image0 + images):
-            for window0 in range(0, rows * cols, columns):
-                used = min(columns, rows * cols - window0)
-                for ky in range(ky0, ky0 + kys):
-                    for kx in range(kx0, kx0 + kxs):
-                        for b in range(brick0, brick0 + count):
-                            first, lanes = bricks[b, 0], bricks[b, 1] - bricks[b, 0]
-                            for lane in range(lanes):
-                                most[lane] = 0
-                            for window in range(window0, window0 + used):
-                                y = (y0 + window // cols) * stride_y - pad_y + ky * dilation_y
-                                x = (x0 + window % cols) * stride_x - pad_x + kx * dilation_x
-                                if 0 <= y < height and 0 <= x < width:
-                                    for lane in range(lanes):
-                                        most[lane] = max(most[lane], ones[image, y, x, first + lane])
-                            tap, channel = ky * taps_x + kx, first % span
-                            for f in range(table, table + factor):
-                                worst = 1
-                                for lane in range(lanes):
-                                    pairs = most[lane] * filter_ones[f, tap, channel + lane]
-                                    worst = max(worst, pairs)
-                                total += worst
-                                held += worst * used
+            for b in range(brick0, brick0 + count):
+                first, lanes = bricks[b, 0], bricks[b, 1] - bricks[b, 0]
+                for lane in range(lanes):
+                    for y in range(y_from, y_to):
+                        row = values[image, first + lane, top + y]
+                        count_ones(row[left + x_from : left + x_to], over[y * wide + x_from : y * wide + x_to])
+                    spread_out(over, plane, stride_x)
+                    for tap in range(kys * kxs):
+                        offset = tap // kxs * dilation_y * wide + tap % kxs * dilation_x
+                        line = most[lane, tap]
+                        if single:
+                            for s in range(sets):
+                                line[s] = max(over[ones[s] + offset], over[twos[s] + offset])
+                        else:
+                            for s in range(sets):
+                                highest = np.uint8(0)
+                                for i in range(begin[s], begin[s + 1]):
+                                    highest = max(highest, over[ones[i] + offset], over[twos[i] + offset])
+                                line[s] = highest
+                for f in range(table, table + factor):
+                    for tap in range(kys * kxs):
+                        weights = filter_ones[f, (ky0 + tap // kxs) * taps_x + kx0 + tap % kxs]
+                        worst[:] = 1
+                        for lane in range(lanes):
+                            weight = np.uint16(weights[first % span + lane])
+                            line = most[lane, tap]
+                            if weight:
+                                for s in range(sets):
+                                    worst[s] = max(worst[s], np.uint16(line[s] * weight))
+                        each = 0
+                        for s in range(sets):
+                            each += worst[s]
+                        total += each
+                        held += (each - worst[sets - 1]) * columns + worst[sets - 1] * short
         out[j, 0], out[j, 1] = total, held
 
 
@@ -260,5 +511,5 @@ def lane_products(ones, filter_ones, jobs, grid, bricks, out):  # type: ignore[n
 def _lanes():  # type: ignore[no-untyped-def]
     jobs = np.array([[0, 1, 0, 1, 0, 2, 0, 1, 0, 1, 0, 1, 1, 0]], np.int64)
     grid = np.array([1, 1, 1, 1, 0, 0, 2, 1, 2], np.int64)
-    ones, bricks = np.ones((1, 1, 2, 2), np.uint8), np.array([[0, 2]], np.int64)
-    return ones, np.ones((1, 1, 2), np.uint8), jobs, grid, bricks, np.zeros((1, 2), np.int64)
+    values, bricks = np.ones((1, 2, 1, 2), np.uint8), np.array([[0, 2]], np.int64)
+    return values, np.ones((1, 1, 2), np.uint8), jobs, grid, bricks, np.zeros((1, 2), np.int64)

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import (
-    BrickEngine,
-    StepTimes,
-    Values,
-    bit_lengths,
-    chained,
-    totals,
-)
-from accelsim.engines.serial_kernels import HIGHEST, OR, brick_costs, run_ahead, window_cycles
+from accelsim.engines.serial_grid import BrickEngine, StepTimes, Values, bit_lengths, chained, narrow, set_bits, totals
+from accelsim.engines.serial_kernels import brick_table, essential_bits, grouped_cycles, run_ahead, window_cycles
 from accelsim.engines.tiled import Tiles, Words
 
 
@@ -26,10 +20,8 @@ class Rules:
 
     Attributes
     ----------
-    kind : int
-        What a brick's cost is: see `serial_kernels`.
-    reach : int
-        Of ONES_OFFSETS.
+    reach : int or None
+        Only one bits cost, and lanes reach so far above the lowest pending one; None: all bits to the highest cost.
     sign : int
         1: one more bit for the sign.
     minor : bool
@@ -42,8 +34,7 @@ class Rules:
         Steps that a column may run ahead of the slowest.
     """
 
-    kind: int = HIGHEST
-    reach: int = 0
+    reach: int | None = None
     sign: int = 0
     minor: bool = False
     group: int = 1
@@ -58,10 +49,6 @@ class MeasuredEngine(BrickEngine):
         """How a step's cycles follow from the inputs."""
         raise NotImplementedError
 
-    def inputs(self, part: Part) -> Values:
-        """Non-negative bit patterns that the lanes see (images, rows, columns, channels), int32."""
-        raise NotImplementedError
-
     def factors(self, part: Part, tiles: Tiles, jobs: Words, tile: Words, bricks: Words) -> Words:
         """Cycles for each bit of the inputs: may write the jobs' `factor` and `table`; returns the tables."""
         return np.zeros(1, np.int64)
@@ -72,16 +59,28 @@ class MeasuredEngine(BrickEngine):
         return np.ones((sets, len(bricks)), np.int64)
 
     def brick_map(self, part: Part, bricks: Words, rules: Rules) -> Values:
-        """Costs of all bricks: (bricks, images, rows, columns), int32."""
-        values = self.inputs(part)
-        out = np.empty((len(bricks), *values.shape[:3]), np.int32)
-        brick_costs(values, bricks, OR if rules.minor else rules.kind, rules.reach, out)
-        if rules.minor and (rules.group == 1 or self.grid(part).in_turn):
-            low = bit_lengths(out & -out)
-            out = np.where(out > 0, bit_lengths(out) - low + 1 + rules.sign, 1).astype(np.int32)
-        elif rules.sign and not rules.minor:
-            out += out > 0
-        return out
+        """Cycles of all bricks: (bricks, images, rows, columns), uint8; with groups the or of their bits, uint16."""
+        values = narrow(self.planes(part), part.signed("ifmap"))
+        signed = values.dtype.kind == "i"
+        shape = len(bricks), values.shape[0], *values.shape[2:]
+        grouped = self.grouped(part, rules)
+        if signed and rules.reach is not None:
+            values = np.abs(values)  # the lowest number stays what it is, and is right as an unsigned one
+        elif signed and rules.minor:
+            values = values ^ (values >> (8 * values.dtype.itemsize - 1))
+        unsigned = values.view(f"u{values.dtype.itemsize}").reshape(*values.shape[:2], -1)
+        out = np.empty((*shape[:2], unsigned.shape[2]), np.uint16 if grouped else np.uint8)
+        if rules.reach:
+            essential_bits(unsigned, bricks, part.bits("ifmap"), rules.reach, out)
+        else:
+            spread = signed and rules.reach is None and not rules.minor
+            table = _costs(8 * unsigned.dtype.itemsize, None if grouped else rules, spread)
+            brick_table(unsigned, bricks, table, int(spread), out)
+        return out.reshape(shape)
+
+    def grouped(self, part: Part, rules: Rules) -> bool:
+        """Whether the cost of a brick depends on that of its neighbours."""
+        return rules.minor and rules.group > 1 and not self.grid(part).in_turn
 
     def times(self, part: Part, tiles: Tiles) -> StepTimes:
         """Exact, from the bits."""
@@ -89,19 +88,20 @@ class MeasuredEngine(BrickEngine):
         jobs, tile, bricks = self.jobs(part, tiles)
         costs = self.brick_map(part, bricks, rules)
         if grid.in_turn:
-            steps, own = self._steps_in_turn(part, tiles, jobs, tile, bricks, costs, rules)
+            steps, own = self._steps_in_turn(part, tiles, jobs, tile, bricks, costs)
             return self.in_turn(part, tiles, steps, own)
-        factors = self.factors(part, tiles, jobs, tile, bricks)
-        minor = rules.minor and rules.group > 1
-        numbers = [*self.geometry(part), rules.group, int(minor), rules.sign, rules.serial]
-        geometry = np.array(numbers, np.int64)
+        filters = 1 if grid.depthwise else tiles["n"][tile] / jobs[:, 12]  # in a step, on average
+        geometry = np.array([*self.geometry(part), rules.reach is not None], np.int64)
         out = np.zeros((len(jobs), 3), np.int64)
-        window_cycles(costs, jobs, geometry, factors, out)
-        filters = self._filters(part, tiles, tile)
-        units, own = int((out[:, 1] * filters).sum()), int((out[:, 2] * filters).sum())
+        if self.grouped(part, rules):
+            grouped_cycles(costs, jobs, geometry, np.array([rules.group, rules.sign, rules.serial], np.int64), out)
+        else:
+            window_cycles(costs, jobs, geometry, self.factors(part, tiles, jobs, tile, bricks), out)
+        own = units = int((out[:, 1] * filters).sum())
+        if rules.reach is not None:
+            own = int((out[:, 2] * filters).sum())
         if not rules.registers:
-            cycles = totals(out[:, 0], tile, len(tiles))
-            none = np.zeros_like(cycles)
+            cycles, none = totals(out[:, 0], tile, len(tiles)), np.zeros(len(tiles), np.int64)
             return StepTimes(none, none, cycles, cycles, cycles, {}, unit_cycles=units, own_cycles=own)
         if grid.depthwise:  # all taps of one brick of groups, then the next
             count = jobs[:, 11]
@@ -110,26 +110,37 @@ class MeasuredEngine(BrickEngine):
             jobs[:, 10] += np.arange(len(jobs)) - np.repeat(np.cumsum(count) - count, count)
             jobs[:, 11] = 1
         spans = np.zeros((len(jobs), 2), np.int64)
-        run_ahead(costs, jobs, geometry, rules.registers, rules.serial, spans)
+        run_ahead(costs, jobs, geometry, rules.registers, spans)
         return chained(spans[:, 0], spans[:, 1], tile, len(tiles), units, own)
 
-    def _filters(self, part: Part, tiles: Tiles, tile: Words) -> Any:
-        """Filters in a step of each job, on average."""
-        if self.grid(part).depthwise:
-            return 1
-        return tiles["n"][tile] / -(-tiles["n"][tile] // self.grid(part).filters)
-
     def _steps_in_turn(
-        self, part: Part, tiles: Tiles, jobs: Words, tile: Words, bricks: Words, costs: Values, rules: Rules
+        self, part: Part, tiles: Tiles, jobs: Words, tile: Words, bricks: Words, costs: Values
     ) -> tuple[Words, int]:
         """Costs of all steps of a matrix product with few rows: by row, set of filters, brick."""
         found, own = [], 0
         for job, index in zip(jobs, tile, strict=True):
             image, x0, cols, b0, count = job[0], job[4], job[5], job[10], job[11]
-            inputs = np.maximum(1, costs[b0 : b0 + count, image, 0, x0 : x0 + cols].T)  # (rows, bricks)
-            inputs = -(-inputs.astype(np.int64) // rules.serial)
+            inputs = costs[b0 : b0 + count, image, 0, x0 : x0 + cols].T.astype(np.int64)  # (rows, bricks)
             weights = self.set_factors(part, tiles[index], int(image), bricks[b0 : b0 + count])
-            steps = inputs[:, None, :] * weights[None]
+            steps = np.maximum(1, inputs)[:, None, :] * weights[None]
             own += int(steps.sum()) * int(tiles["n"][index]) // len(weights)
             found.append(steps.reshape(-1))
         return np.concatenate(found), own
+
+
+@lru_cache(maxsize=16)
+def _costs(width: int, rules: Rules | None, spread: bool) -> Values:
+    """Cycles of a brick by the or of its values, each of `width` bits; without rules, the or itself (uint16)."""
+    merged = np.arange(1 << width)
+    if rules is None:
+        return merged.astype(np.uint16)
+    high = bit_lengths(merged)
+    if rules.reach is not None:
+        cost = set_bits(merged).astype(np.int64)
+    elif rules.minor:
+        cost = high - bit_lengths(merged & -merged) + 1 + rules.sign
+    else:
+        high = np.maximum(0, high - int(spread))
+        cost = high + rules.sign * (high > 0)
+    cost = np.where(merged > 0, cost, 0)
+    return np.asarray(-(-np.maximum(1, cost) // rules.serial), np.uint8)

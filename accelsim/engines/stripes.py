@@ -17,8 +17,7 @@ from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, register_rows
 from accelsim.engines.base import ENGINES
 from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import BrickEngine, GridSpec, StepTimes, Values, without_sign
-from accelsim.engines.serial_kernels import HIGHEST
+from accelsim.engines.serial_grid import BrickEngine, GridSpec, StepTimes
 from accelsim.engines.serial_measured import MeasuredEngine, Rules
 from accelsim.engines.tiled import TileTimes, Tiles
 
@@ -114,16 +113,11 @@ class DynamicStripes(Stripes, MeasuredEngine):
         """The highest bit of all lanes, the lowest too with `minor_bit`, and one for the sign."""
         spec = self.spec
         return Rules(
-            HIGHEST,
             sign=int(part.signed("ifmap")),
             minor=spec.minor_bit,
             group=spec.group_size,
             registers=spec.column_registers,
         )
-
-    def inputs(self, part: Part) -> Values:
-        """Negative numbers inverted: their leading ones say no more than one of them."""
-        return without_sign(self.pixels(part), part.signed("ifmap"))
 
     def times(self, part: Part, tiles: Tiles) -> StepTimes:
         """Exact, from the bits."""
