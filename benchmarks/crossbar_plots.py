@@ -3,7 +3,8 @@
     python benchmarks/crossbar_plots.py [FOLDER]
 
 Writes crossbar_power.png, crossbar_accuracy.png, crossbar_pipeline.png and crossbar_sparsity.png (default folder:
-docs). Accuracy is that of the shipped LeNet on the test digits of scikit-learn, its products computed in crossbars.
+docs), and prints the speed-ups by density. Accuracy is that of the shipped LeNet on the test digits of scikit-learn,
+its products computed in crossbars.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def accuracy_figure(samples: int = 180) -> Any:
 
 def pipeline_figure() -> Any:
     """Left: stages of one product. Right: layers of a network over time, rows handed on."""
-    figure, axes = new_figure(TEXT_WIDTH, 2.8, ncols=2, width_ratios=[1, 1.25])
+    figure, axes = new_figure(TEXT_WIDTH, 2.8, ncols=2, width_ratios=[1, 1.1])
     engine = load_arch("isaac").engine
     assert isinstance(engine, Crossbar)
     mvm = engine.mvm(128, 128, 16, True, {"filter": 16})
@@ -101,7 +102,7 @@ def pipeline_figure() -> Any:
     left.axvline(22, color="black", linewidth=0.6, linestyle="--")
     left.text(22.3, 0.1, "22", fontsize=6)
     left.set_xlabel("cycles of 100 ns")
-    left.set_title("isaac: a product (dark) and the next (light)", loc="left")
+    left.set_title("isaac: a product and the next (light)", loc="left")
     network = load_network("lenet5")
     result = simulate(load_arch("isaac"), synthetic_trace(network, weight_bits=16, activation_bits=16))
     right = axes[1]
@@ -115,7 +116,7 @@ def pipeline_figure() -> Any:
     right.set_yticks(range(len(names)), names)
     right.invert_yaxis()
     right.set_xlabel("time, us")
-    right.set_title("lenet5: bars are rows of layers (x copies); dark: two at once", loc="left")
+    right.set_title("lenet5: rows of layers (x copies); dark: two at once", loc="left")
     return figure
 
 
@@ -131,11 +132,22 @@ def sparsity_figure() -> Any:
         ax.set_xlabel("density of weights and of activations")
         ax.set_title("whole rows pruned" if structured else "single weights pruned", loc="left")
         ax.set_yscale("log", base=2)
-        ax.set_yticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"])
+        ax.set_yticks([1, 2, 4, 8, 16, 32, 64], ["1", "2", "4", "8", "16", "32", "64"])
         ax.grid(axis="y")
     axes[0].set_ylabel("speed-up over no skipping, x")
     axes[0].legend(title="left out", loc="upper right")
     return figure
+
+
+def density_table() -> str:
+    """Speed-ups of a crossbar by the densities of weights (single ones, or whole rows) and inputs, as Markdown."""
+    lines = ["| weights, inputs, % | weights left out | input bits left out | both | both, whole rows pruned |",
+             "|---|---:|---:|---:|---:|"]  # fmt: skip
+    for weight, activation in ((100, 100), (50, 50), (30, 50), (10, 50), (10, 10), (5, 10)):
+        single, rows = (sre_speedups(weight / 100, activation / 100, s) for s in (False, True))
+        found = (single["weights"], single["inputs"], single["both"], rows["both"])
+        lines.append(f"| {weight}, {activation} | " + " | ".join(f"{value:.2f} x" for value in found) + " |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -150,6 +162,7 @@ def main() -> None:
             path = folder / f"crossbar_{name}.png"
             save(make(), path, dpi=200)
             print(path)
+    print(density_table())
 
 
 if __name__ == "__main__":
