@@ -27,6 +27,8 @@ from accelsim.report.timeline import write_timeline
 from accelsim.system.archspec import Architecture, list_archs, load_arch
 from accelsim.system.result import LayerResult, RunResult
 from accelsim.system.simulate import Progress, simulate
+from accelsim.system.spread import Spread
+from accelsim.workload.densities import list_density_tables, published_densities
 from accelsim.workload.load import FOLDER, SUFFIXES, list_networks, load_network
 from accelsim.workload.network import Network
 from accelsim.workload.selection import select_layers
@@ -42,11 +44,13 @@ __all__ = [
     "Network",
     "RunResult",
     "SimulationBug",
+    "Spread",
     "Trace",
     "draw",
     "draw_all",
     "draw_curve",
     "list_archs",
+    "list_density_tables",
     "list_networks",
     "list_traces",
     "load_arch",
@@ -54,6 +58,7 @@ __all__ = [
     "open_workload",
     "report_text",
     "run",
+    "run_inputs",
     "simulate",
     "sweep",
     "synthetic_trace",
@@ -82,6 +87,7 @@ def open_workload(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     skip_unsupported: bool = False,
     only: Sequence[str] = (),
+    densities: str | Path | None = None,
     **settings: Any,
 ) -> Trace:
     """The trace of a workload: a trace file as it is; for a network one whose operands are described.
@@ -98,6 +104,8 @@ def open_workload(
         As in `import_onnx`.
     only : sequence of str
         Globs over layer names: these layers only; what they read of the others comes from memory.
+    densities : str or Path, optional
+        A table of published densities, by its name (`list_density_tables()`) or a file.
     **settings
         Of `synthetic_trace`: `seed`, `weight_density`, `activation_density`, ...
 
@@ -107,9 +115,13 @@ def open_workload(
         Unknown name (with the nearest), a damaged file, or an option that a trace cannot obey.
     """
     if only:
-        options = {"batch": batch, "variables": variables, "input_shapes": input_shapes, **settings}
+        options = {
+            "batch": batch, "variables": variables, "input_shapes": input_shapes, "densities": densities, **settings
+        }  # fmt: skip
         return select_layers(open_workload(workload, skip_unsupported=skip_unsupported, **options), only)
-    chosen = {"batch": batch, "variables": variables, "input_shapes": input_shapes, **settings}
+    chosen = {
+        "batch": batch, "variables": variables, "input_shapes": input_shapes, "densities": densities, **settings
+    }  # fmt: skip
     fixed = [name for name, value in chosen.items() if value is not None and value != {}]
     if isinstance(workload, Trace):
         return _as_it_is(workload, fixed)
@@ -125,7 +137,12 @@ def open_workload(
             network, _ = import_onnx(path, skip_unsupported=skip_unsupported, batch=batch, input_shapes=input_shapes)
         else:
             network = load_network(path, batch, variables)
-    return synthetic_trace(network, **{name: value for name, value in settings.items() if value is not None})
+    given = {name: value for name, value in settings.items() if value is not None}
+    if densities is not None:
+        own = given.pop("per_layer", {})
+        table = published_densities(densities, network)
+        given["per_layer"] = {name: {**table.get(name, {}), **own.get(name, {})} for name in {**table, **own}}
+    return synthetic_trace(network, **given)
 
 
 def _as_it_is(trace: Trace, fixed: Sequence[str]) -> Trace:
@@ -171,6 +188,58 @@ def run(
     else:
         machine = load_arch(arch, tuple(overrides))
     return simulate(machine, open_workload(workload, **options), progress=progress)
+
+
+def run_inputs(
+    arch: str | Path | Architecture,
+    workload: str | Path | Network | Trace | Sequence[str | Path | Trace],
+    inputs: int = 5,
+    *,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+    **options: Any,
+) -> Spread:
+    """Run several inputs of one network: mean and spread of cycles, energy and traffic.
+
+    Parameters
+    ----------
+    arch, overrides, progress, **options
+        As of `run`.
+    workload : str, Path, Network, Trace, or a sequence of traces
+        Traces of the same network, one for each input; or a network whose operands are described: then its weights
+        stay, and activations are drawn `inputs` times, with the seeds `seed`, `seed` + 1, ...
+    inputs : int
+        How often, for a network.
+
+    Raises
+    ------
+    ConfigError
+        As `run`; traces of different networks; a single trace, which holds one input.
+    """
+    machine = arch if isinstance(arch, Architecture) else load_arch(arch, tuple(overrides))
+    if isinstance(arch, Architecture) and overrides:
+        raise ConfigError("overrides are for architectures given by name; use load_arch(name, overrides)", arch.name)
+    traces, names = open_inputs(workload, inputs, **options)
+    results = tuple(simulate(machine, trace, progress=progress) for trace in traces)
+    return Spread(results, names)
+
+
+def open_inputs(
+    workload: str | Path | Network | Trace | Sequence[str | Path | Trace], inputs: int, **options: Any
+) -> tuple[list[Trace], tuple[str, ...]]:
+    """The traces of `run_inputs`, and what each input is called."""
+    if not isinstance(workload, str | Path | Network | Trace):
+        traces = [open_workload(one, **options) for one in workload]
+        return traces, tuple(str(one.path.stem if one.path else one.name) for one in traces)
+    if inputs < 1:
+        raise ConfigError(f"must be at least 1, got {inputs}", "inputs")
+    first = open_workload(workload, **options)
+    if inputs > 1 and all(operand.generator is None for operand in first):
+        raise ConfigError("holds one input; name several traces of the network", str(first.path or first.name))
+    seed = int(options.get("seed") or 0)
+    seeds = range(seed, seed + inputs)
+    traces = [first, *(open_workload(workload, **{**options, "activation_seed": s}) for s in seeds[1:])]
+    return traces, tuple(f"seed {s}" for s in seeds)
 
 
 def report_text(result: RunResult, layers: str | int = "auto") -> str:

@@ -54,6 +54,13 @@ def _workloads() -> Rows:
     return rows
 
 
+def _densities() -> Rows:
+    from accelsim.workload.densities import list_density_tables, load_density_table
+
+    tables = [load_density_table(name) for name in list_density_tables()]
+    return [(t.name, ", ".join(f"{net} {len(of)}" for net, of in t.networks.items()), t.source) for t in tables]
+
+
 def _real() -> Rows:
     from accelsim.workload.realdata import NETWORKS
 
@@ -101,6 +108,7 @@ def _first(text: str) -> str:
 _KINDS: dict[str, tuple[str, tuple[str, ...], Callable[[], Rows]]] = {
     "archs": ("Architectures", ("name", "description"), _archs),
     "workloads": ("Workloads", ("name", "kind", "parameters", "MACs", "source"), _workloads),
+    "densities": ("Published densities for `accelsim run --densities`", ("name", "layers", "source"), _densities),
     "real": ("Real networks for `accelsim capture`", ("name", "install", "what"), _real),
     "recipes": ("Recipes for `accelsim compress`", ("name", "networks", "source"), _recipes),
     "engines": ("Engines", ("name", "description"), _engines),

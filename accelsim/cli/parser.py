@@ -50,6 +50,8 @@ examples:
   accelsim run tpu_v1 bert_base --set engine.rows=128 --set engine.cols=128
   accelsim run tpu_v1 resnet50 --set buffers.weight_fifo.slots=8 --set mapping.prefetch=true
   accelsim run teaching_4x4 lenet5 --weight-density 0.3 --timeline run.json.gz    (open in ui.perfetto.dev)
+  accelsim run scnn vgg16 --only "conv*" --densities scnn --inputs 5              mean and spread over 5 inputs
+  accelsim run nullhop cat.trace cup.trace --set engine.dense=allow               of two captured inputs
 
 ARCH is a name from `accelsim list archs` or a YAML file. WORKLOAD is a name from `accelsim list workloads`, or a
 file: .trace (weights and activations of a real run), .yaml (a network), .onnx, .csv (a SCALE-Sim topology).
@@ -175,7 +177,10 @@ def _command(commands: Any, name: str, text: str, epilog: str) -> Parser:
 def _add_run(commands: Any) -> None:
     p = _command(commands, "run", "simulate a workload on an architecture", _RUN)
     p.add_argument("arch", metavar="ARCH", help="name or YAML file of an architecture")
-    p.add_argument("workload", metavar="WORKLOAD", help="name or file of a network or a trace")
+    p.add_argument(
+        "workload", nargs="+", metavar="WORKLOAD",
+        help="name or file of a network or a trace; several traces of one network: several inputs, mean and spread",
+    )  # fmt: skip
     _add_set(p)
     p.add_argument("--objective", choices=("traffic", "cycles"), help="what a mapping is chosen by first")
 
@@ -185,6 +190,11 @@ def _add_run(commands: Any) -> None:
         "--only", action="append", default=[], metavar="GLOB", help='these layers only, for example "fc*" (repeatable)'
     )
     g.add_argument("--seed", type=int, metavar="N", help="of the operands' generator (default: 0)")
+    g.add_argument(
+        "--inputs", type=int, default=1, metavar="N",
+        help="run N inputs, drawn anew for the same weights, and report mean and spread (default: 1)",
+    )  # fmt: skip
+    g.add_argument("--densities", metavar="TABLE", help="published ones: of `accelsim list densities`, or a file")
     g.add_argument("--weight-density", type=float, metavar="D", help="nonzero weights over weights (default: 1)")
     g.add_argument("--activation-density", type=float, metavar="D", help="the same of activations (default: 1)")
     g.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="a variable of a YAML network")
@@ -224,7 +234,7 @@ def _add_onnx(g: Any) -> None:
 
 def _add_others(commands: Any) -> None:
     p = _command(commands, "list", "list what is shipped and what can be named", _LIST)
-    kinds = ("archs", "workloads", "real", "recipes", "engines", "dataflows", "encodings", "steps")
+    kinds = ("archs", "workloads", "densities", "real", "recipes", "engines", "dataflows", "encodings", "steps")
     p.add_argument("kind", nargs="?", choices=kinds, help="only these")
 
     p = _command(commands, "show", "show an architecture, a network or a trace", _SHOW)

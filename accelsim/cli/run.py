@@ -15,16 +15,26 @@ def command_run(options: argparse.Namespace) -> int:
     """Check everything, simulate, print, write."""
     outputs = _outputs(options)
     layers = _layers(options.layers)
-    from accelsim.api import load_arch, open_workload, simulate
+    from accelsim.api import load_arch, open_inputs, simulate
 
     overrides = list(options.overrides)
     if options.objective:
         overrides.append(f"mapping.objective={options.objective}")
     arch = load_arch(options.arch, overrides)
-    trace = open_workload(options.workload, **_workload_options(options))
+    single = len(options.workload) == 1
+    if not single and options.inputs != 1:
+        raise ConfigError("is for a network without a trace; several traces are several inputs", "--inputs")
+    workload = options.workload[0] if single else options.workload
+    traces, names = open_inputs(workload, options.inputs, **_workload_options(options))
+    trace = traces[0]
+    if len(traces) > 1:
+        _refuse_single(outputs, options)
     announce_compilation(options.quiet)
     with progress_bar("simulating", options.quiet) as bar:
-        result = simulate(arch, trace, progress=bar.update)
+        results = [simulate(arch, one, progress=bar.update) for one in traces]
+    if len(results) > 1:
+        return _spread(results, names, trace, outputs, layers, options)
+    result = results[0]
     if not options.quiet and "-" not in outputs.values():
         from accelsim.cli.describe import trace_facts
         from accelsim.report.grid import show, terminal_width
@@ -34,6 +44,40 @@ def command_run(options: argparse.Namespace) -> int:
         show(report_lines(result, layers=layers, width=width, inputs=trace_facts(trace)), sys.stdout)
         sys.stdout.flush()
     _write(result, outputs, options)
+    return 0
+
+
+def _refuse_single(outputs: dict[str, str], options: argparse.Namespace) -> None:
+    """What shows one run cannot show several."""
+    given = [f"--{kind}" for kind in ("timeline", "parquet") if kind in outputs]
+    given += ["--plot"] if options.plot else []
+    if given:
+        raise ConfigError("shows one input; run it alone, or write --json or --csv", given[0])
+
+
+def _spread(
+    results: list[Any], names: tuple[str, ...], trace: Any, outputs: dict[str, str], layers: str | int,
+    options: argparse.Namespace,
+) -> int:  # fmt: skip
+    """Print and write mean and spread over several inputs."""
+    from accelsim.cli.describe import trace_facts
+    from accelsim.report.grid import show, terminal_width
+    from accelsim.report.places import write_text
+    from accelsim.report.spread import spread_csv, spread_lines
+    from accelsim.system.spread import Spread
+
+    spread = Spread(tuple(results), names)
+    if not options.quiet and "-" not in outputs.values():
+        width = terminal_width(sys.stdout)
+        show(spread_lines(spread, layers=layers, width=width, inputs=trace_facts(trace)), sys.stdout)
+    for kind, place in outputs.items():
+        text = spread.to_json() + "\n" if kind == "json" else spread_csv(spread)
+        if place == "-":
+            sys.stdout.write(text)
+            continue
+        write_text(Path(place), text)
+        if not options.quiet:
+            say(f"wrote {place}")
     return 0
 
 
@@ -82,6 +126,7 @@ def _workload_options(options: argparse.Namespace) -> dict[str, Any]:
         "seed": options.seed,
         "weight_density": options.weight_density,
         "activation_density": options.activation_density,
+        "densities": options.densities,
         "only": [pattern for text in options.only for pattern in text.split(",")],
     }
 

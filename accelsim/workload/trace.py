@@ -365,6 +365,7 @@ def synthetic_trace(
     activation_density: float = 1.0,
     per_layer: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
+    activation_seed: int | None = None,
     name: str | None = None,
     **settings: Any,
 ) -> Trace:
@@ -382,6 +383,8 @@ def synthetic_trace(
     per_layer : mapping, optional
         Layer name -> other values of any setting for this layer's filter and ifmap.
     seed : int
+    activation_seed : int, optional
+        Of all operands but weights: another input of the same network (default: `seed`).
     name : str, optional
         The network's name, if not given.
     **settings
@@ -400,6 +403,6 @@ def synthetic_trace(
         **settings,
     }
     title = network.name if name is None else name
-    operands = describe(network, common, per_layer or {}, seed)
+    operands = describe(network, common, per_layer or {}, seed, activation_seed)
     header = make_header(network, operands, name=title, recipe=None, source=network.source, where="synthetic trace")
     return Trace(header, network)
