@@ -11,6 +11,8 @@ Every core is a `CorePlayer`. Its transfers become messages between terminals:
 - What is asked of the memory in one cycle, reads before writes, goes in turns: the first transfer of every core in its
   layer, then all second ones, and of equal ones that of the core with the lowest number. Messages of one cycle go in
   the order of their sources and targets, then likewise.
+- Cores that share a recurrence (`Route.peers`) send what they make of the state in a time step to each other, in one
+  multicast; the next step of a core waits for the parts of all others.
 - A job (a layer of one input) begins on a core when all jobs that it needs are complete on all their cores.
 """
 
@@ -57,6 +59,12 @@ class Route:
         Core (not terminal) to which partial results go instead, or -1.
     scale : (int, int)
         A message to the next core has bytes x scale[0] / scale[1]: sums are wider than results.
+    peers : tuple of int
+        Cores that make the other parts of a state, of which every step makes a part and the next one reads all.
+    state_at : int
+        What is fetched from an address `state_at` + n on is the state of which the n-th results are parts.
+    steps : int
+        After so many steps another direction begins, which reads no state at first.
     """
 
     hubs: tuple[int, ...]
@@ -64,6 +72,9 @@ class Route:
     stripe_bytes: int = 4096
     chain: int = -1
     scale: tuple[int, int] = (1, 1)
+    peers: tuple[int, ...] = ()
+    state_at: int = 0
+    steps: int = 1
 
     def hub(self, address: int) -> int:
         """The hub of an address."""
@@ -283,6 +294,9 @@ class _Exchange:
         self._arrived: Counter[tuple[int, int, int]] = Counter()
         self._held: dict[tuple[int, int, int], Callable[[], None]] = {}
         self._expected: Counter[tuple[int, int]] = Counter()
+        # (core, job, step) -> parts of the state that have arrived there, and who waits for all of them
+        self._parts: Counter[tuple[int, int, int]] = Counter()
+        self._gathers: dict[tuple[int, int, int], simpy.Event] = {}
         self.dram: list[tuple[int, int, int, int]] = []
         self._table_of = [{job: index for index, job in enumerate(work.jobs)} for work in cores]
         self._class: dict[tuple[int, int], int] = {}
@@ -313,7 +327,9 @@ class _Exchange:
     ) -> simpy.Event:
         """A tile for a core; complete when its last byte is there."""
         work = self.cores[core]
-        job = work.jobs[table]
+        job, route = work.jobs[table], work.routes[table][which]
+        if route.peers and which != OFMAP and address >= route.state_at:
+            return self._gather((core, job, address - route.state_at), len(route.peers))
         private = -1 - core if which == 2 else self._class[core, table]
         round_key = (job, which, address)
         key = (job, which, address, self._round[core][round_key], private)
@@ -325,7 +341,7 @@ class _Exchange:
         self._fetched[core, table] += 1
         if len(waiting) == len(self._members[key]):
             first = min(core for core, _ in waiting)
-            self._start(key, work.routes[table][which], (address, n_bytes, runs), (turn, first))
+            self._start(key, route, (address, n_bytes, runs), (turn, first))
         return event
 
     def _start(self, key: tuple[int, ...], route: Route, what: tuple[int, int, tuple[int, ...]], turn: Turn) -> None:
@@ -361,6 +377,8 @@ class _Exchange:
             return event
         self._stores[core, table] += 1
         slot = (core, table, ordinal)
+        if route.peers and (ordinal + 1) % route.steps:
+            self._spread(work, (core, work.jobs[table], ordinal), route.peers, n_bytes)
 
         def go() -> None:
             if route.chain < 0:
@@ -379,6 +397,30 @@ class _Exchange:
 
         self._held[slot] = go
         self._try(slot)
+        return event
+
+    def _spread(self, work: CoreWork, part: tuple[int, int, int], peers: tuple[int, ...], n_bytes: int) -> None:
+        """Send a part of the state to all that read it."""
+        core, job, step = part
+
+        def arrived(message: simpy.Event) -> None:
+            for peer in peers:
+                there = (peer, job, step)
+                self._parts[there] += 1
+                waits = self._gathers.get(there)
+                if waits is not None and self._parts[there] == len(peers):
+                    self._gathers.pop(there).succeed(message.value)
+
+        targets = tuple(self.cores[peer].terminal for peer in peers)
+        _then(self.models.send(work.terminal, targets, n_bytes, (step, core)), arrived)
+
+    def _gather(self, there: tuple[int, int, int], parts: int) -> simpy.Event:
+        """Complete when all parts of a state are there."""
+        event = self.models.env.event()
+        if self._parts[there] == parts:
+            event.succeed(int(self.models.env.now))
+        else:
+            self._gathers[there] = event
         return event
 
     def _try(self, slot: tuple[int, int, int]) -> None:
@@ -552,8 +594,10 @@ def play_cores(
             for which, route in routes.items()
             if not route.dram
         )
+        gathered = frozenset(index for index, routes in enumerate(work.routes) if any(r.peers for r in routes.values()))
         gate = _CoreGate(ledger, work)
-        players.append(CorePlayer(env, _CorePort(exchange, core), work.tables, prefetch, gate, foreign))
+        port = _CorePort(exchange, core)
+        players.append(CorePlayer(env, port, work.tables, prefetch, gate, foreign, gathered=gathered))
     env.run_while(lambda: ledger.open)
     waiting = ((core, player.blocked()) for core, player in enumerate(players) if not player.finished)
     stuck = [f"core {core}: {why or 'nothing is left to do'}" for core, why in waiting]

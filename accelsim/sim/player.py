@@ -106,7 +106,8 @@ class CorePlayer:
     """One core: plays a list of tables in order through one port.
 
     `foreign` names the operands that come over a network without touching DRAM, as (layer, operand): waiting
-    for them is charged to the network.
+    for them is charged to the network. So is waiting for the ifmap of a pass with a barrier in the tables `gathered`:
+    it is a state that other cores have a part in.
     """
 
     def __init__(
@@ -118,9 +119,11 @@ class CorePlayer:
         gate: Gate | None = None,
         foreign: frozenset[tuple[int, int]] = frozenset(),
         watch: Callable[[int, int], None] | None = None,
+        gathered: frozenset[int] = frozenset(),
     ) -> None:
         self.env = env
         self.watch = watch
+        self.gathered = gathered
         self.gate = gate
         self.foreign = foreign
         self.port = port
@@ -250,7 +253,8 @@ class CorePlayer:
                     yield event
                 ready = int(event.value or 0) + (load if which == stationary else 0)
                 if ready > start:
-                    start, cause = ready, "noc" if (index, which) in self.foreign else operand
+                    state = which == 1 and index in self.gathered and col["barrier"][row]
+                    start, cause = ready, "noc" if state or (index, which) in self.foreign else operand
             if written[row]:
                 waited = False
                 while result_slots and self._results_held >= result_slots:

@@ -22,10 +22,11 @@ from accelsim.system.archspec import Architecture
 from accelsim.system.buffers import limit_ports, stored_bits
 from accelsim.system.partition import Partition, Piece, candidates, largest, pieces, split
 from accelsim.system.placement import best_order, core_places
+from accelsim.system.recurrence import STATE_AT, spread
 from accelsim.system.residency import Residency
 from accelsim.system.schedule import Schedule, Step, lay_out, schedule
 from accelsim.workload.ops import Matmul
-from accelsim.workload.shapes import ConvShape, GemmShape, VectorShape
+from accelsim.workload.shapes import ConvShape, GemmShape, RecurrentShape, VectorShape
 from accelsim.workload.spike import Spike
 from accelsim.workload.trace import Trace
 
@@ -51,6 +52,7 @@ class CoreLayer:
     chains: list[int]  # position in `cores` of the core that gets this one's sums, or -1
     weights: list[int] = dataclasses.field(default_factory=list)  # elements in each core
     note: str = ""
+    recurrent: bool = False  # its cores share a state, and exchange it after every time step
 
 
 class Plan:
@@ -122,10 +124,9 @@ class Plan:
         work = step.layer.work
         if isinstance(work, VectorShape):
             return self._vector(index, step, work, allowed)
-        if not isinstance(work, ConvShape | GemmShape):  # a recurrence: every step needs the whole state
-            table = self._lower(self._task(step))
-            weights = [sum(int(np.prod(dims)) for dims in step.layer.weights.values())]
-            return CoreLayer(step, index, Partition(), allowed[:1], [table], [-1], weights, "one core")
+        if not isinstance(work, ConvShape | GemmShape):
+            assert isinstance(work, RecurrentShape)
+            return spread(self, index, step, work, allowed)
         why: ConfigError | None = None
         one = self._one_row(work)
         for partition in self._ranked(step, one, len(allowed)):
@@ -166,7 +167,7 @@ class Plan:
     def _score(self, step: Step, work: ConvShape | GemmShape, option: Partition) -> int:
         """About how many cycles the layer takes: the largest share's array, or what must move, and the chain."""
         first = largest(work, option)
-        task = self._task(step, first)
+        task = self.task(step, first)
         busy = self.arch.engine.estimate(task)
         own = first.shape
         bits, here = task.bits, self.here(step)
@@ -201,7 +202,7 @@ class Plan:
             "ofmap": step.writes in resident,
         }
 
-    def _task(self, step: Step, piece: Piece | None = None) -> Task:
+    def task(self, step: Step, piece: Piece | None = None) -> Task:
         spec = self.arch.spec
         matmul = isinstance(step.layer.op, Matmul)
         first = step.reads[0][0] if step.reads and step.reads[0] else ""
@@ -232,12 +233,16 @@ class Plan:
             share=None if piece is None else piece.share,
         )
 
+    def contracted(self, step: Step) -> bool:
+        """Whether a layer runs as one product for each of the factors of its weights."""
+        return False
+
     def _rate(self, step: Step) -> Fraction:
         """Bytes per cycle that mappings are scored with: of the DRAM, or of the network where all stays on chip."""
         network = Fraction(self.network_rate)
         return network if all(self.here(step).values()) else min(network, self.arch.spec.dram_bytes_per_cycle())
 
-    def _lower(self, task: Task) -> PassTable:
+    def lower(self, task: Task) -> PassTable:
         table = self.arch.engine.lower(task)
         limit_ports(table, self.arch.spec, self.rooms, task.bits)
         return table
@@ -263,19 +268,19 @@ class Plan:
         tables: list[PassTable] = []
         known: dict[tuple[Any, ...], tuple[PassTable, Piece]] = {}
         # all cores cut their shares alike, so that they can share what they fetch
-        mapping = self._lower(self._task(step, largest(work, partition))).mapping if partition.shares else None
+        mapping = self.lower(self.task(step, largest(work, partition))).mapping if partition.shares else None
         filters = self._filter_offsets(found)
         for piece in found:
             key = (piece.shape,)
             offset = filters[piece.place[2:]]
-            if key in known and not self.arch.engine.depends_on_data(self._task(step, piece)):
+            if key in known and not self.arch.engine.depends_on_data(self.task(step, piece)):
                 tables.append(self._moved(*known[key], piece, offset - filters[known[key][1].place[2:]], step))
                 continue
-            task = self._task(step, piece)
+            task = self.task(step, piece)
             task.addresses["filter"] += offset
             if mapping is not None:
                 task = dataclasses.replace(task, pinned=mapping)  # type: ignore[arg-type]
-            table = self._lower(task)
+            table = self.lower(task)
             mapping = mapping or table.mapping
             known[key] = table, piece
             tables.append(table)
@@ -344,7 +349,7 @@ class Plan:
         tables = []
         shares = zip(split(work.outputs, parts), split(max(inputs, parts), parts), strict=True)
         for (out0, outputs), (in0, size) in shares:
-            task = self._task(step)
+            task = self.task(step)
             task.addresses["ifmap"] += in0 * self.bits["ifmap"] // 8
             task.addresses["ofmap"] += out0 * self.bits["ofmap"] // 8
             tables.append(lower_vector(task, VectorShape(size, outputs, work.ops_per_output), size))
@@ -385,6 +390,13 @@ class Plan:
         next_core = layer.cores[chain] if chain >= 0 else -1
         bits = stored_bits(self.arch.spec, self.trace, layer.step.layer)
         found[OFMAP] = Route(hubs, not here["ofmap"], stripe, next_core, (bits["psum"], bits["ofmap"]))
+        work = layer.step.layer.work
+        if layer.recurrent and isinstance(work, RecurrentShape):
+            peers = tuple(core for core in layer.cores if core != layer.cores[position])
+            for operand in (FETCHED.index("ifmap"), OFMAP):
+                found[operand] = dataclasses.replace(
+                    found[operand], peers=peers, state_at=STATE_AT, steps=work.steps
+                )
         return found
 
 

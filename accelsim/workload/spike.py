@@ -23,7 +23,7 @@ class Spike(Op):
     """Neurons, one for each element: what enters is the current of a time step, what leaves are spikes, 0 or 1.
 
     The first dimension is samples x `steps`, the steps of a sample one after another (0: all of it is one sample), and
-    the potentials of each begin at 0. See `integrate`. Fused into the layer that makes the currents, like an activation.
+    the potentials of each begin at 0. See `integrate`. Fused into the layer that makes the currents.
     Tianjic's neurons (Pei et al., Nature 572, 2019) as IEEE Circuits and Systems Magazine Q2 2022, equation 23, gives
     them, with a resting potential of 0.
     """

@@ -92,6 +92,54 @@ def test_cores_that_want_the_same_tile_share_one_fetch() -> None:
     assert sorted(sent, key=str) == [((0, 1), 4), (0, 8), (1, 8)]
 
 
+@given(
+    st.lists(st.lists(st.integers(1, 30), min_size=3, max_size=3), min_size=2, max_size=4),
+    st.integers(1, 40), st.integers(1, 9), st.integers(1, 2),
+)  # fmt: skip
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_steps_of_a_shared_state_wait_for_all_parts(
+    steps: list[list[int]], latency: int, bridge: int, directions: int
+) -> None:
+    """Each core's own time for each step; a step begins when its core is free and all parts of the state are there."""
+    count, wire, cores = 3 * directions, Wire(latency), []
+    for core, cycles in enumerate(steps):
+        one = table("rnn", [5, *cycles * directions], filter_at=10_000 * core, ofmap_at=1_000 * core)
+        one.slots["ofmap"] = count  # results never wait for room
+        rows = one.rows
+        rows["ifmap_bytes"][1:], rows["filter_bytes"][1:], rows["ofmap_bytes"][0] = 0, 0, 0
+        rows["barrier"][1:] = 1
+        for step in range(count):
+            if step % 3:
+                rows["ifmap_bytes"][1 + step], rows["ifmap_address"][1 + step] = 7, 2**60 + step - 1
+        own = routes()
+        peers = tuple(c for c in range(len(steps)) if c != core)
+        for operand in (1, OFMAP):
+            own[operand] = Route((9,), False, peers=peers, state_at=2**60, steps=3)
+        cores.append(CoreWork(core, [one], [0], [own]))
+    done = play_cores(cores, [Job("rnn")], IdealMemory(), wire, bridge_cycles=bridge)
+
+    way = bridge + latency
+    ends = [way + 5] * len(steps)  # the first operands have come, and the input products are done
+    starts: list[list[int]] = [[] for _ in steps]
+    for step in range(count):
+        gathered = [max(ends[p] for p in range(len(steps)) if p != core) + way for core in range(len(steps))]
+        for core, cycles in enumerate(steps):
+            starts[core].append(max(ends[core], gathered[core] if step % 3 else 0))
+        ends = [starts[core][-1] + cycles[step % 3] for core, cycles in enumerate(steps)]
+    found = sorted(done.passes["start"].tolist())
+    assert found == sorted([way] * len(steps) + [s for row in starts for s in row])
+    assert done.clock == max(ends) + way
+    states = [(src, dst) for _, src, dst, _ in wire.log if src != 9 and dst != 9]
+    assert len(states) == len(steps) * 2 * directions  # no part of the last state of a direction is sent
+    for core, times in done.cores[0].items():
+        waited = sum(max(0, s - e) for s, e in zip(starts[core][1:], _ends(starts[core], steps[core]), strict=False))
+        assert times.cycles_by_cause["noc"] == way + waited
+
+
+def _ends(starts: list[int], cycles: list[int]) -> list[int]:
+    return [start + cycles[step % 3] for step, start in enumerate(starts)]
+
+
 def test_a_multicast_waits_for_room_in_the_slowest_core() -> None:
     wire = Wire(latency=1)
     slow, fast = [50] * 4, [1] * 4
