@@ -164,7 +164,8 @@ def _step_traffic(task: Task, shape: RecurrentShape, role: str, last: bool, tile
         rest = (shape.in_rows - (shape.rank or shape.gates_fed_back * shape.hidden)) // shape.groups
         tiles["psum_in_bytes"] += np.where(ends, _bytes(rows * rest, task.bits["psum"]), 0)
     if last and not task.on_chip[1]:
-        state = rows * (shape.state // (1 if role == "projection" else shape.groups))
+        made = shape.projection or shape.hidden  # of the state: what this core makes of it
+        state = rows * (made // (1 if role == "projection" else shape.groups))
         tiles["ofmap_bytes"] = np.where(ends, _bytes(state, task.bits["ofmap"]), 0)
 
 
