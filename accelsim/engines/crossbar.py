@@ -95,6 +95,12 @@ class CrossbarSpec(Spec):
     replicate: bool = pydantic.Field(default=True, description="units that are left over hold copies")
     write_row_cycles: int = pydantic.Field(default=1, ge=0, description="programming the cells of one row")
     write_pj: float = pydantic.Field(default=1.0, gt=0, description="programming one cell, pJ")
+    updates: int = pydantic.Field(
+        default=0, ge=0, description="training: how often a run rewrites all weights that stay in crossbars"
+    )
+    endurance_writes: float = pydantic.Field(
+        default=0.0, ge=0, description="writes that a cell survives, for its lifetime in training; 0: not known"
+    )
     adc_rate_hz: float = pydantic.Field(gt=0, description="conversions a second of one ADC")
     adc_design: str = pydantic.Field(default="", description="a converter of the tables; empty: regression by bits")
     parts: list[PartSpec] = pydantic.Field(default=[], description="published power and area of what is beside")
@@ -274,6 +280,8 @@ class Crossbar(TiledEngine):
 
     def times(self, part: Part, tiles: Tiles) -> TileTimes:
         """Products follow each other; programming comes before them, and between rounds."""
+        if self.spec.updates:
+            raise ConfigError("engine.updates counts writes of weights that stay: it needs cores.schedule: placed")
         n, k = int(tiles["n"].max()), int(tiles["k"].max())
         needed = self._needed(part, tiles)
         stream, turns, between = self._rounds(part, tiles["m"], needed, n, k)

@@ -69,6 +69,11 @@ class Resident:
         bits = [engine.bits_of(_part(self.task, roles))["filter"] for roles, _, _ in self.products]
         return sum(w * engine.cells_of(b) for w, b in zip(weights, bits, strict=True))
 
+    def update_cycles(self, engine: Crossbar) -> int:
+        """Programming all of them anew: arrays at the same time, the rows of each one after another."""
+        rows = max(min(k, int(engine.spec.rows)) for _, (_, k, _), _ in self.products)
+        return rows * int(engine.spec.write_row_cycles)
+
 
 _PLAIN: Roles = (("ifmap", "ifmap"), ("filter", "filter"))
 

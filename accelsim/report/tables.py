@@ -225,11 +225,29 @@ def total_lines(result: RunResult, width: int) -> list[Line]:
         "DRAM": f"{moved:,} bytes ({human_bytes(moved)}), {si(moved / result.seconds, 'B/s')}, "
         f"{100 * moved / result.seconds / limit:.1f}% of its bandwidth",
         **_dram_facts(result),
+        **_cell_facts(result),
         "energy": f"{si(result.energy_pj * 1e-12, 'J')}, {si(result.power_w, 'W')} on average",
         "efficiency": f"{_digits(result.tops_per_watt)} TOPS/W",
         "area": f"{sum(result.area_mm2.values()):.4g} mm2 on chip: {areas}",
     }
     return [[("Total", "bold")], *_facts(facts, width)]
+
+
+def _cell_facts(result: RunResult) -> dict[str, str]:
+    """Crossbars that keep their weights: cells, their writes, and how long they last in training."""
+    cells = sum(int(layer.info.get("cells", 0)) for layer in result.layers)
+    if not cells:
+        return {}
+    engine = result.arch_data["engine"]
+    written = result.counts().get(("cell", "write"), 0)
+    program = max(int(layer.info.get("update_cycles", 0)) for layer in result.layers) / result.clock_hz
+    facts = f"{cells:,} hold weights, {written:,} were written"
+    facts += f"; an update in training writes each once, in {si(program, 's')}"
+    if endurance := float(engine.get("endurance_writes", 0)):
+        run = result.seconds - int(engine.get("updates", 0)) * program
+        facts += f"; at {endurance:g} writes a cell lasts {endurance:g} updates, "
+        facts += f"{si(endurance * (run + program), 's')} with one after each run"
+    return {"cells": facts}
 
 
 _DRAM_ACTIONS = {

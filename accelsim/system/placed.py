@@ -401,7 +401,8 @@ def _result(
     plan: _Plan, stages: list[Stage], flow: Flow, moved: dict[int, ActionCounts], arch: Architecture, trace: Trace
 ) -> RunResult:
     spec, costs, items = arch.spec, Costs(arch), plan.spec.items
-    end = max(flow.clock, 1)
+    updates = [p.layer.update_cycles(plan.engine) for p in plan.placed if p.layer is not None and not p.layer.dynamic]
+    end = max(flow.clock, 1) + plan.engine.spec.updates * max(updates, default=0)  # all arrays are written together
     traffic: list[dict[str, int]] = [dict.fromkeys(TRAFFIC, 0) for _ in stages]
     counts = [ActionCounts() for _ in stages]
     reader = [
@@ -431,7 +432,7 @@ def _result(
                 info=_info(plan, place, stage, times),
             )
         )  # fmt: skip
-    timeline = _timeline(flow, results)
+    timeline = _timeline(flow, results, end)
     result = RunResult(
         arch=arch.name, workload=trace.name, arch_data=arch.data, trace_hash=trace.content_hash, version=__version__,
         batch=trace.network.batch * items, clock_hz=spec.clock_hz, layers=results, area_mm2=costs.area_mm2(),
@@ -472,6 +473,8 @@ def _count(plan: _Plan, place: Placed, counts: ActionCounts, items: int) -> None
     if place.layer is not None:
         share = place.crossbars / plan.engine.spec.arrays
         counts.merge(item_counts(plan.engine, place.layer, place.copies, share), items)
+        if not place.layer.dynamic:
+            counts.add("cell", "write", plan.engine.spec.updates * place.layer.cells(plan.engine) * place.copies)
         return
     work, spec = place.step.layer.work, plan.arch.spec
     assert isinstance(work, VectorShape)
@@ -497,17 +500,18 @@ def _info(plan: _Plan, place: Placed, stage: Stage, times: FlowTimes) -> dict[st
         "crossbars": place.crossbars,
         "copies": place.copies,
         "cells": layer.cells(plan.engine) * place.copies,
+        "update_cycles": 0 if layer.dynamic else layer.update_cycles(plan.engine),
         "mvm_cycles": mvm.latency,
         "mvm_interval_cycles": mvm.interval,
         "spatial_utilization": min(1.0, held / room) if room else 0.0,
     }
 
 
-def _timeline(flow: Flow, results: list[LayerResult]) -> Timeline:
+def _timeline(flow: Flow, results: list[LayerResult], end: int) -> Timeline:
     layers = [
         LayerTimes(r.name, r.start_cycle, r.start_cycle + r.cycles, r.cycles_by_cause, r.dram_bytes, {})
         for r in results
     ]
     order = np.lexsort((flow.passes["start"], flow.passes["layer"]))
     none = np.zeros(0, TRANSFER_DTYPE)
-    return Timeline(layers, none, flow.passes[order], len(flow.passes) + flow.messages, flow.clock)
+    return Timeline(layers, none, flow.passes[order], len(flow.passes) + flow.messages, end)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from accelsim.base.errors import ConfigError
+from accelsim.base.units import si
+from accelsim.report.tables import total_lines
 from accelsim.system.archspec import load_arch
 from accelsim.system.result import RunResult
 from accelsim.system.simulate import simulate
@@ -105,6 +107,26 @@ def test_counts_by_hand() -> None:
 def test_an_update_of_the_weights_writes_every_cell_of_every_copy() -> None:
     layers = {layer.name: layer for layer in run().layers}
     assert layers["c1"].info["cells"] == 32 * 8 * 9 * 8 * layers["c1"].info["copies"]
+    assert layers["c1"].info["update_cycles"] == 72 * 52  # rows one after another, 40 ns each
+
+
+def test_weights_that_come_and_go_have_no_updates() -> None:
+    with pytest.raises(ConfigError, match="engine.updates counts writes of weights that stay"):
+        simulate(load_arch("prime", ["engine.updates=1"]), synthetic_trace(small(), weight_bits=8, activation_bits=8))
+
+
+def test_training_counts_writes_and_says_how_long_cells_last() -> None:
+    none, some = run(), run("engine.updates=5", "engine.endurance_writes=1e6")
+    cells = sum(layer.info.get("cells", 0) for layer in some.layers)
+    assert ("cell", "write") not in none.counts() and some.counts()["cell", "write"] == 5 * cells
+    own = [sum(layer.energy_pj.get("cell", 0.0) for layer in r.layers) for r in (none, some)]
+    assert own == [0.0, pytest.approx(5 * cells * 80.0)]
+    text = "\n".join("".join(word for word, _ in line) for line in total_lines(some, 10_000))
+    assert some.cycles == none.cycles + 5 * 128 * 52  # the rows of an array one after another
+    seconds = none.seconds + 128 * 52 / some.clock_hz
+    assert f"{cells:,} hold weights, {5 * cells:,} were written" in text
+    assert f"a cell lasts 1e+06 updates, {si(1e6 * seconds, 's')}" in text
+    assert "lasts" not in "\n".join("".join(word for word, _ in line) for line in total_lines(none, 10_000))
 
 
 SKIPPING = ("engine.encoding=differential", "engine.active_rows=16", "engine.active_cols=16")
