@@ -13,6 +13,9 @@ A buffer has `banks` banks of words of `word_bits`. In a cycle each bank serves 
   order of their numbers. There are no other ties.
 
 Two requests for the same word are two accesses: nothing is combined.
+
+This is a model of its own, with DMA and array in one cycle. Whole runs use `port_cycles` (fidelity `bandwidth`) and
+`accelsim.memory.buffer_lockstep` (`detailed`).
 """
 
 from __future__ import annotations
@@ -53,7 +56,7 @@ class BankedMemory(Spec):
     block_words: int | None = pydantic.Field(default=None, ge=1, description="for interleave: block")
     operand_banks: dict[Operand, int] | None = pydantic.Field(default=None, description="for interleave: operand")
     arbitration: Literal["fixed", "round_robin"] = pydantic.Field(
-        default="fixed", description="order of the streams of a kind; see accelsim.memory.buffer"
+        default="fixed", description="order of the streams of a kind in accelsim.memory.buffer.contend; changes no whole run"
     )
     dma: Literal["leftover", "first"] = pydantic.Field(
         default="leftover", description="fill and drain take the slots that the array leaves, or come before it"
