@@ -162,11 +162,30 @@ def lower_factors(engine: TiledEngine, task: Task) -> PassTable | None:
             from accelsim.engines.factors_recurrent import lower_recurrent_factors
 
             return lower_recurrent_factors(engine, task, work)
-        if task.share is not None:
-            raise ConfigError("mapping.factors=contract does not divide a layer among cores", where)
         assert isinstance(work, ConvShape | GemmShape)
-        return chain_table(engine, task, products(decomposed(operand), work, where))
+        if task.share is not None and _one_image(work) != _one_image(task.share.whole):
+            raise ConfigError("mapping.factors=contract divides a layer among cores by images alone", where)
+        return chain_table(engine, task, products(decomposed(operand), work, where), resident=task.on_chip[2])
     return None
+
+
+def factored(task: Task) -> bool:
+    """Whether a layer's weights are decomposed, and contracted one after another."""
+    if task.factors != "contract":
+        return False
+    operands = (task.trace.operand(task.layer.name, role) for role in task.layer.weights)
+    return any(o is not None and isinstance(encoding(o.encoding), Factored) for o in operands)
+
+
+def factor_elements(task: Task) -> int:
+    """Elements of the factors of a convolution's or matrix product's weights."""
+    work, operand = task.layer.work, task.trace.operand(task.layer.name, "filter")
+    assert operand is not None and isinstance(work, ConvShape | GemmShape)
+    return sum(product.weights for product in products(decomposed(operand), work, f"layer {task.layer.name}"))
+
+
+def _one_image(work: Work) -> Work:
+    return replace(work, m=1) if isinstance(work, GemmShape) else replace(work, n=1)
 
 
 def chain_table(engine: TiledEngine, task: Task, chain: list[Product], *, resident: bool = False) -> PassTable:

@@ -343,8 +343,6 @@ class ArchSpec(Spec):
             raise ValueError("buffers: keep_activations needs a buffer that holds both ifmap and ofmap")
         if (self.cores is None) != (self.noc is None):
             raise ValueError("cores and noc belong together: give both or none")
-        if self.cores is not None and self.mapping.factors == "contract":
-            raise ValueError("mapping.factors: contract is for one core; with cores, use multiply")
         if self.precision.psum < max(self.precision.ifmap, self.precision.filter):
             raise ValueError("precision: psum must have at least the bits of its operands")
         for buffer, room in zip(self.buffers, self.rooms(), strict=True):

@@ -15,12 +15,13 @@ from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError
 from accelsim.base.units import ceil_div
 from accelsim.engines.base import Task
+from accelsim.engines.factors import factor_elements, factored
 from accelsim.engines.vector import lower_vector
 from accelsim.sim.manycore import OFMAP, Route
 from accelsim.sim.passes import FETCHED, PassTable
 from accelsim.system.archspec import Architecture
 from accelsim.system.buffers import limit_ports, stored_bits
-from accelsim.system.partition import Partition, Piece, candidates, largest, pieces, split
+from accelsim.system.partition import Partition, Piece, candidates, extents, largest, pieces, split
 from accelsim.system.placement import best_order, core_places
 from accelsim.system.recurrence import STATE_AT, spread
 from accelsim.system.residency import Residency
@@ -35,6 +36,9 @@ Progress = Callable[[int, int, str], None]
 #: Mappings estimated within 1/16 of the best count as equal, and the one with the fewest passes wins: what many
 #: cores wait for each other is not in the estimate, and every pass takes messages.
 _TOLERANCE = 16
+
+#: Bytes of DRAM from where a core keeps what goes from factor to factor to where the next one does.
+_APART = 2**30
 
 
 @dataclass
@@ -161,6 +165,8 @@ class Plan:
                     )
                 return [pinned]
         options = [o for o in candidates(work, cores) if self.rows == 1 or o.images == 1]
+        if self.contracted(step):  # the chain of products is every core's own, and all have equal parts of the images
+            options = [Partition(images) for images in range(1, cores + 1) if extents(work).images % images == 0]
         scores = [(self._score(step, work, option), option.cores, index) for index, option in enumerate(options)]
         return [options[index] for *_, index in sorted(scores)]
 
@@ -231,11 +237,12 @@ class Plan:
             layout=spec.dram.layout,
             tolerance=_TOLERANCE,
             share=None if piece is None else piece.share,
+            factors=spec.mapping.factors,
         )
 
     def contracted(self, step: Step) -> bool:
         """Whether a layer runs as one product for each of the factors of its weights."""
-        return False
+        return factored(self.task(step))
 
     def _rate(self, step: Step) -> Fraction:
         """Bytes per cycle that mappings are scored with: of the DRAM, or of the network where all stays on chip."""
@@ -269,15 +276,17 @@ class Plan:
         known: dict[tuple[Any, ...], tuple[PassTable, Piece]] = {}
         # all cores cut their shares alike, so that they can share what they fetch
         mapping = self.lower(self.task(step, largest(work, partition))).mapping if partition.shares else None
-        filters = self._filter_offsets(found)
+        filters, alone = self._filter_offsets(found), self.contracted(step)
         for piece in found:
             key = (piece.shape,)
             offset = filters[piece.place[2:]]
-            if key in known and not self.arch.engine.depends_on_data(self.task(step, piece)):
+            if key in known and not alone and not self.arch.engine.depends_on_data(self.task(step, piece)):
                 tables.append(self._moved(*known[key], piece, offset - filters[known[key][1].place[2:]], step))
                 continue
             task = self.task(step, piece)
             task.addresses["filter"] += offset
+            if alone:  # what goes from factor to factor by way of the DRAM is every core's own
+                task.addresses["psum"] += len(tables) * _APART
             if mapping is not None:
                 task = dataclasses.replace(task, pinned=mapping)  # type: ignore[arg-type]
             table = self.lower(task)
@@ -290,6 +299,8 @@ class Plan:
             if piece.place[3] + 1 < partition.channels:
                 chains[position] = position + 1
         weights = [elements(p.shape)[1] for p in found] if step.layer.weights else []
+        if alone:
+            weights = [factor_elements(self.task(step))] * len(found)
         return CoreLayer(step, index, partition, cores, tables, chains, weights)
 
     def _placed(self, found: list[Piece], partition: Partition, allowed: list[int]) -> list[int]:

@@ -69,8 +69,9 @@ CASES: dict[str, tuple[Network, str, dict[str, tuple[int, ...]], dict[str, Any]]
 }  # fmt: skip
 
 
-def traced(folder: Path, case: str) -> Trace:
+def traced(folder: Path, case: str, other: Network | None = None) -> Trace:
     network, kind, shapes, meta = CASES[case]
+    network = other or network
     random = np.random.Generator(np.random.Philox(5))
     cores = {name: random.integers(-3, 4, shape) for name, shape in shapes.items()}
     with TraceWriter(folder / "net.trace", network, name=case) as writer:
@@ -238,6 +239,35 @@ def test_gates_of_an_lstm(tmp_path: Path) -> None:
     assert alone.macs == 6 * 16 * (8 + 4)
 
 
+MANY = """
+extends: systolic_os_32
+name: many
+source: test
+engine: {rows: 2, cols: 2}
+dram: {fidelity: ideal}
+cores: {count: 4, hubs: [4]}
+noc: {topology: mesh, columns: 5, rows: 1, flit_bytes: 64}
+"""
+
+
+@pytest.mark.parametrize("case", ["svd", "tt", "cp conv"])
+def test_images_are_divided_among_cores(tmp_path: Path, case: str) -> None:
+    """Every core contracts its own images; factors come once for all of them."""
+    images = 6 if case != "cp conv" else 1
+    path = tmp_path / "many.yaml"
+    path.write_text(MANY)
+    trace = traced(tmp_path, case, linear(images) if images > 1 else None)
+    one = run(trace, "systolic_os_32", "mapping.factors=contract")
+    layer = simulate(load_arch(path, ("mapping.factors=contract",)), trace).layers[0]
+    assert layer.macs == one.macs
+    assert layer.info["cores"] == (3 if images > 1 else 1)  # equal parts of six images
+    assert layer.dram_bytes["filter"] == one.dram_bytes["filter"]
+    assert layer.info.get("moved_elements", 0) * layer.info["cores"] == one.info.get("moved_elements", 0)
+    pin = "cores.partition=[{outputs: 2}]"
+    with pytest.raises(ConfigError, match="layer fc: mapping.factors=contract divides a layer among cores by images"):
+        simulate(load_arch(path, ("mapping.factors=contract", pin)), trace)
+
+
 def test_refusals(tmp_path: Path) -> None:
     weights = weights_of(traced(tmp_path, "tt"))
     with pytest.raises(ConfigError, match="layer x: a tt of a layer of 2 groups cannot be run core by core"):
@@ -247,5 +277,3 @@ def test_refusals(tmp_path: Path) -> None:
         products(tucker, ConvShape(1, 6, 8, 8, 8, 3, 3), "layer x")
     with pytest.raises(ConfigError, match="layer rnn: mapping.factors=contract runs recurrent layers of one direction"):
         run(lstm(tmp_path, directions=2), "systolic_os_32", "mapping.factors=contract")
-    with pytest.raises(ConfigError, match="mapping.factors: contract is for one core"):
-        load_arch("simba", ("mapping.factors=contract",))
