@@ -20,14 +20,18 @@ ALL_DETAILED = "everything"
 DRAM = ("tpu_v1", "systolic_ws_32", "edge_tpu_like_8")
 NOC = ("simba", "dadiannao_chip")
 PORTS = ("read_ports=1", "write_ports=1")
-ONE_PORT = ("read_write_ports=1", "dma=first")
+QUEUED = (*PORTS, "fidelity=bandwidth")
+BANKED = (*PORTS, "banks=8")
+ONE_PORT = ("read_write_ports=1", "banks=8", "dma=first")
 
 TEXT = """# What fidelity costs, and what it changes
 
 Made by `python benchmarks/fidelity.py --output docs/fidelity.md`: ResNet-50, batch 1; CPU seconds of a whole
 simulation (mapping found before), on the machine that made this page; compare the ratios. The first line of each
 group is what the others are compared with. How to choose: `--set dram.fidelity=bandwidth`, `--set noc.fidelity=...`,
-and ports of buffers by `--set buffers.NAME.read_ports=1 --set buffers.NAME.write_ports=1`.
+and ports of buffers by `--set buffers.NAME.read_ports=1 --set buffers.NAME.write_ports=1` (and `fidelity`; see
+[buffers.md](buffers.md)). With one bank, `tpu_v1` waits for a second word where a step's 256 inputs, several taps of a
+window, lie in more than one.
 """
 
 
@@ -54,9 +58,11 @@ def settings() -> list[Setting]:
             found.append(Setting("DRAM", arch, fidelity, sets))
     for arch in ("tpu_v1", "systolic_ws_32"):
         for name, keys in (
-            ("ports without limit", ()),
-            ("a read and a write port", PORTS),
-            ("one port, DMA first", ONE_PORT),
+            ("ideal", ()),
+            ("bandwidth, a read and a write port", QUEUED),
+            ("detailed, a read and a write port", PORTS),
+            ("detailed, the same of 8 banks", BANKED),
+            ("detailed, one port of 8 banks, DMA first", ONE_PORT),
         ):
             found.append(Setting("buffers", arch, name, ports(arch, keys)))
     for arch in NOC:
@@ -65,7 +71,7 @@ def settings() -> list[Setting]:
             for fidelity in ("bandwidth", "ideal", "detailed")
         ]
     found.append(Setting(ALL_DETAILED, "tpu_v1", "bandwidth", ("dram.fidelity=bandwidth",)))
-    found.append(Setting(ALL_DETAILED, "tpu_v1", "detailed", ("dram.fidelity=detailed", *ports("tpu_v1", PORTS))))
+    found.append(Setting(ALL_DETAILED, "tpu_v1", "detailed", ("dram.fidelity=detailed", *ports("tpu_v1", BANKED))))
     return found
 
 
