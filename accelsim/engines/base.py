@@ -145,6 +145,8 @@ class Engine:
     data_dependent: ClassVar[bool] = True
     #: operands whose layout in their buffers decides which banks the engine's accesses meet
     laid_out: ClassVar[tuple[str, ...]] = ()
+    #: whether its tiles may leave operands where they are for the next ones (see `mapping.problem.Problem.keep`)
+    keeps_operands: ClassVar[bool] = False
 
     class Spec(Spec):
         """Parameters of the engine; the subclass declares them."""

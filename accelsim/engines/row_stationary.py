@@ -81,6 +81,7 @@ class RowStationary(TiledEngine):
     kind: ClassVar[str] = "row_stationary"
     stationary: ClassVar[str] = "filter"
     data_dependent: ClassVar[bool] = False
+    keeps_operands: ClassVar[bool] = False
 
     class Spec(Spec):
         """Parameters of a row-stationary array."""

@@ -27,7 +27,7 @@ from accelsim.engines.base import Engine, Task
 from accelsim.engines.density import effectual_macs, effectual_products, held
 from accelsim.engines.part import Part
 from accelsim.engines.tiling import buffer_counts, choose, passes_from_tiles
-from accelsim.mapping.problem import OPERANDS, Loops, Mapping, Problem
+from accelsim.mapping.problem import OPERANDS, Loops, Mapping, Problem, line_rows
 from accelsim.mapping.tiles import walk
 from accelsim.sim.passes import PATTERN, PassArray, PassTable
 from accelsim.workload.shapes import ConvShape, GemmShape, RecurrentShape
@@ -75,6 +75,7 @@ class TiledEngine(Engine):
 
     #: operand that must be in the PEs before a tile streams: "filter", "ifmap" or ""
     stationary: ClassVar[str] = ""
+    keeps_operands: ClassVar[bool] = True
 
     # --- what a subclass answers ---
 
@@ -231,7 +232,11 @@ class TiledEngine(Engine):
         for operand in ("ifmap", "filter", "psum"):
             if getattr(mapping, f"keep_{operand}"):
                 table.slots[operand] = 0
-                if operand != "psum":  # of one group of filters: the next one replaces it
+                room = task.room_of("ifmap")
+                if operand == "ifmap" and room.lines and not task.on_chip[0]:
+                    table.slots["ifmap"] = room.slots
+                    table.info["line_buffer_rows"] = line_rows(part.loops, mapping.images, mapping.rows, room.slots)
+                elif operand != "psum":  # of one group of filters: the next one replaces it
                     first = tiles["group0"] == tiles["group0"][0]
                     table.info[f"kept_{operand}_bytes"] = int(tiles[f"{operand}_bytes"][first].sum())
         return table

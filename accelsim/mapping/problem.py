@@ -100,6 +100,9 @@ class Room:
     row_bytes : int
         Not 0: sums and results take whole rows of this size, one for each GEMM row (an accumulator
         as wide as the array).
+    lines : bool
+        A kept ifmap needs no more room than the rows that a tile reads and those that are fetched meanwhile:
+        tiles go down the feature map, and rows that no later tile reads give way.
     """
 
     name: str
@@ -107,6 +110,7 @@ class Room:
     holds: tuple[str, ...]
     slots: int = 2
     row_bytes: int = 0
+    lines: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,14 @@ class Problem:
     group_unit: int = 1
     whole_taps: bool = False
     powers: bool = False
+
+
+def line_rows(loops: Loops, images: int, rows: int, slots: int) -> int:
+    """Input rows that a line buffer holds for tiles of `rows` output rows of `images` images; see `Room.lines`."""
+    span = (rows - 1) * loops.stride[0] + (loops.r - 1) * loops.dilation[0] + 1
+    if images < loops.images:  # what is fetched meanwhile may be of other images
+        return min(loops.h, span) * slots
+    return min(loops.h, span + (slots - 1) * rows * loops.stride[0])
 
 
 @dataclass(frozen=True)

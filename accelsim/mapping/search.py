@@ -72,7 +72,7 @@ def search_kernel(  # type: ignore[no-untyped-def]
     """Write every feasible candidate to `out`; returns how many.
 
     loops: groups images p q outputs channels h w r s stride_h stride_w dilation_h dilation_w pad_top pad_left.
-    rooms: one row per buffer: free bytes, slots, 1 for each operand (ifmap filter psum ofmap) held, row bytes.
+    rooms: one row per buffer: free bytes, slots, 1 for each operand (ifmap filter psum ofmap) held, row bytes, lines.
     params: bits of the four operands, ifmap / ofmap / filter on chip, may keep ifmap / filter / psum, max passes.
     """
     groups, images, p, q, outputs, channels, h, w, r, s = loops[:10]
@@ -82,8 +82,16 @@ def search_kernel(  # type: ignore[no-untyped-def]
     need = np.zeros(4, np.int64)
     single = np.zeros(4, np.int64)
     found = 0
+    lines = 0  # slots of a line buffer for the ifmap
+    for x in range(rooms.shape[0]):
+        if rooms[x, 2] and rooms[x, 7]:
+            lines = rooms[x, 1]
     for a in range(m_list.shape[0]):
         ti, tp, tq = m_list[a]
+        high = h
+        if lines:  # as `problem.line_rows`
+            high = (tp - 1) * loops[10] + (r - 1) * loops[12] + 1
+            high = min(h, high) * lines if ti < images else min(h, high + (lines - 1) * tp * loops[10])
         nm = -(-images // ti) * -(-p // tp) * -(-q // tq)
         pixels = ti * tp * tq
         for t in range(t_list.shape[0]):
@@ -116,7 +124,9 @@ def search_kernel(  # type: ignore[no-untyped-def]
                                 continue
                             if keep_p and (not params[9] or nk == 1 or nm * nn == 1):
                                 continue
-                            need[0] = 0 if i_chip else (tg * images * channels * h * w * bits_i if keep_i else tile_i)
+                            need[0] = 0 if i_chip else tile_i
+                            if keep_i and not i_chip:
+                                need[0] = tg * (ti if lines else images) * channels * high * w * bits_i
                             need[1] = tg * outputs * channels * r * s * bits_f if keep_f else tile_f
                             need[2] = tg * outputs * images * p * q * bits_p if keep_p else tile_p
                             need[3] = 0 if o_chip else tile_o
@@ -133,6 +143,8 @@ def search_kernel(  # type: ignore[no-untyped-def]
                                 order = orders[e]
                                 if keep_i + keep_f + keep_p == 3 and e > 0:
                                     continue
+                                if keep_i and lines and order[0] != 0:
+                                    continue  # the window goes down the map once
                                 fetch_f = nn * nk if keep_f else _fetches(order, trips, uses[1])
                                 fetch_i = nm * nk if keep_i else _fetches(order, trips, uses[0])
                                 visits = nm * nn if keep_p else _fetches(order, trips, uses[2])
@@ -174,9 +186,9 @@ def _kernel_arguments(problem: Problem, fine: bool = False) -> tuple[NDArray[np.
     if problem.powers or problem.whole_taps:
         t_list = t_list[:1]
     rooms = np.array(
-        [[r.free_bytes, r.slots, *(int(o in r.holds) for o in OPERANDS), r.row_bytes] for r in problem.rooms],
+        [[r.free_bytes, r.slots, *(int(o in r.holds) for o in OPERANDS), r.row_bytes, r.lines] for r in problem.rooms],
         np.int64,
-    ).reshape(-1, 7)
+    ).reshape(-1, 8)
     params = np.array([*problem.bits, *problem.on_chip, *problem.keep, MAX_PASSES], np.int64)
     size = len(m_list) * len(n_list) * len(c_list) * len(t_list) * len(g_list) * 8 * len(ORDERS)
     out = np.empty((size, 12), np.int64)

@@ -56,7 +56,7 @@ class BankedMemory(Spec):
     block_words: int | None = pydantic.Field(default=None, ge=1, description="for interleave: block")
     operand_banks: dict[Operand, int] | None = pydantic.Field(default=None, description="for interleave: operand")
     arbitration: Literal["fixed", "round_robin"] = pydantic.Field(
-        default="fixed", description="order of the streams of a kind in accelsim.memory.buffer.contend; changes no whole run"
+        default="fixed", description="order of streams in accelsim.memory.buffer.contend; changes no whole run"
     )
     dma: Literal["leftover", "first"] = pydantic.Field(
         default="leftover", description="fill and drain take the slots that the array leaves, or come before it"

@@ -71,6 +71,11 @@ class Buffer(BankedMemory):
     pad_words: dict[Operand, Whole] = pydantic.Field(
         default={}, description="words left empty after each line of a tile, for detailed; 0: lines begin with a word"
     )
+    line_buffer: bool = pydantic.Field(
+        default=False,
+        description="rows of an ifmap that the next tile reads again may stay, and the others give way: tiles go down "
+        "the feature map, which is then fetched once",
+    )
     kind: Literal["sram", "edram", "crossbar"] = pydantic.Field(
         default="sram", description="what it costs; a crossbar is the array itself, which the engine prices"
     )
@@ -84,6 +89,8 @@ class Buffer(BankedMemory):
 
     @pydantic.model_validator(mode="after")
     def _places(self) -> Any:
+        if self.line_buffer and "ifmap" not in self.holds:
+            raise ValueError("line_buffer needs a buffer that holds the ifmap")
         if self.fidelity != "ideal" and not self.limited:
             raise ValueError(f"fidelity: {self.fidelity} needs read_ports and write_ports, or read_write_ports")
         for operand, layout in self.layout.items():
@@ -255,6 +262,11 @@ class Cores(Spec):
         "need is there, on the cores that `assign` gives them, several inputs in flight; placed: every layer has "
         "crossbars of its own, early ones are replicated, and rows of feature maps travel between layers",
     )
+    feature_maps: Literal["hubs", "cores"] = pydantic.Field(
+        default="hubs",
+        description="where they stay between layers: in the shared buffer at the hubs, or in the cores that make them, in"
+        " the buffer that holds the ofmap, from where their readers fetch them",
+    )
     items: Whole = pydantic.Field(default=1, ge=1, le=4096, description="inputs that follow each other in a pipeline")
     phase_cycles: Whole = pydantic.Field(
         default=0, ge=0, description="not 0: all cores advance together, in phases of at least this length"
@@ -278,6 +290,8 @@ class Cores(Spec):
             raise ValueError(f"terminals must name {self.count} different terminals, got {len(set(self.terminals))}")
         if self.schedule == "layers" and (self.items > 1 or self.assign or self.phase_cycles):
             raise ValueError("items, assign and phase_cycles belong to schedule: pipeline")
+        if self.feature_maps == "cores" and self.shared_buffer is not None:
+            raise ValueError("feature_maps: cores needs no shared_buffer: give only one of them")
         if self.schedule == "placed" and not self.resident_weights:
             raise ValueError("schedule: placed needs resident_weights: true")
         if self.schedule == "placed" and (self.assign or self.partition or self.phase_cycles or self.shared_buffer):
@@ -368,6 +382,7 @@ class ArchSpec(Spec):
                 (*b.holds, "psum") if not claimed and "ofmap" in b.holds else tuple(b.holds),
                 b.slots,
                 -(-b.word_bits // 8) if b.whole_words else 0,
+                b.line_buffer,
             )
             for b in self.buffers
         )
@@ -443,8 +458,11 @@ class Architecture:
         return self.spec.name
 
     def _check_layouts(self, document: Document) -> None:
-        """Refuse a layout that changes nothing."""
+        """Refuse keys that change nothing with this engine."""
         for index, buffer in enumerate(self.spec.buffers):
+            if buffer.line_buffer and not self.engine.keeps_operands:
+                what = f"engine {self.engine.kind!r} keeps no ifmap between tiles; line_buffer must be left out"
+                raise ConfigError(what, document.where(("buffers", index, "line_buffer")))
             for key in ("layout", "pad_words"):
                 for operand in getattr(buffer, key):
                     where = document.where(("buffers", index, key, operand))

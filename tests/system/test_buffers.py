@@ -220,3 +220,33 @@ def test_a_layout_without_effect_is_refused() -> None:
     keys = ["buffers.unified_buffer.read_write_ports=1", "buffers.unified_buffer.pad_words={ofmap: 1}"]
     with pytest.raises(ConfigError, match="pad_words must be given only of ifmap, filter, psum"):
         load_arch("tpu_v1", keys)
+
+
+# --- line buffers ---
+
+
+def test_a_line_buffer_fetches_every_row_once() -> None:
+    """Three rows of 24 KiB do not hold a map of 98 KiB, but the rows of a window and those that come next."""
+    net = Network("net", [Node("x", Input((2, 32, 56, 56))), Node("c", Conv(64, 3, 1, 1), ("x",))])
+    found = {}
+    for lines in ("false", "true"):
+        keys = (f"line_buffer={lines}", "capacity_bytes=16384")
+        arch = load_arch("systolic_ws_32", [f"buffers.ifmap_buffer.{key}" for key in keys])
+        found[lines] = run(arch, net).layers[0]
+    once = 2 * 32 * 56 * 56
+    assert found["true"].dram_bytes["ifmap"] == once < found["false"].dram_bytes["ifmap"]
+    assert "keep=ifmap" in found["true"].info["mapping"] and "keep=ifmap" not in found["false"].info["mapping"]
+    assert found["true"].info["line_buffer_rows"] * 56 * 32 <= 16384
+    assert found["true"].macs == found["false"].macs
+
+
+@pytest.mark.parametrize(
+    ("arch", "buffer", "message"),
+    [
+        ("teaching_4x4", "filter_buffer", "line_buffer needs a buffer that holds the ifmap"),
+        ("eyeriss", "global_buffer", "engine 'row_stationary' keeps no ifmap between tiles; line_buffer must"),
+    ],
+)
+def test_line_buffers_that_change_nothing_are_refused(arch: str, buffer: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_arch(arch, [f"buffers.{buffer}.line_buffer=true"])
