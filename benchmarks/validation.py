@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
 
-from validation_rows import Row, escaped, figure, markdown
+from validation_rows import Row, assumed, escaped, figure, markdown
 
 from accelsim.base.errors import AccelsimError
 
@@ -114,8 +114,9 @@ def body(section: Section) -> str:
     parts = [f"## {section.title}"]
     if not section.rows:
         return "\n\n".join([*parts, f"Nothing here: {section.why}."])
+    unknown = assumed(section.rows)
     if len(section.rows) <= LONG:
-        return "\n\n".join([*parts, markdown(section.rows)])
+        return "\n\n".join([*parts, markdown(section.rows), *([unknown] if unknown else [])])
     if section.missed:
         parts.append("Rows that miss their aim:\n\n" + markdown(section.missed))
     sources = "; ".join(dict.fromkeys(row.source for row in section.rows))
@@ -130,7 +131,7 @@ def body(section: Section) -> str:
         head = f"{design}: {len(mine)} rows, {equal} equal, largest error {worst:.3g}%"
         table = wide(mine) if len(notes) <= 1 else markdown(mine)
         parts.append(f"<details><summary>{head}</summary>\n\n{table}\n\n</details>")
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *([unknown] if unknown else [])])
 
 
 def wide(rows: Sequence[Row]) -> str:
@@ -162,7 +163,7 @@ def page(sections: Sequence[Section], quick: bool) -> str:
         "Made by `python benchmarks/validation.py`, which runs everything below; nothing is tuned to a figure."
         f"{part} An error is ours over theirs, less one; those of row hits, misses and conflicts are shares of all "
         "bursts. Equal are rows without a difference in the digits that are given. Rows without an aim are reported "
-        "only: their remarks say which parameters are published and which assumed, and why the error remains.",
+        "only: their remarks say why the error remains. Below each table are the parameters that nobody published.",
         summary(sections),
         *map(body, sections),
     ]) + "\n"

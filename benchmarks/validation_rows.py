@@ -85,6 +85,35 @@ def markdown(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
+def assumed(rows: Iterable[Row]) -> str:
+    """What the notes of the rows' architectures call assumed, a line for each; "" for designs without a file.
+
+    Files that extend an architecture and add to its name (`eyeriss_vgg16`) are listed by what they assume beside.
+    """
+    from accelsim.system.archspec import list_archs, load_arch
+
+    notes: dict[str, dict[str, str]] = {}
+    for design in dict.fromkeys(row.design for row in rows):
+        names = [name for name in list_archs() if name == design or name.startswith(f"{design}_")]
+        if design not in names:
+            continue
+        own = load_arch(design).spec.notes
+        notes[design] = own
+        for name in names:
+            more = load_arch(name).spec.notes
+            if name != design and own.keys() <= more.keys():
+                notes.setdefault(name, {key: note for key, note in more.items() if own.get(key) != note})
+    lines = []
+    for name, found in notes.items():
+        keys = [f"`{key}`" for key, note in found.items() if "assumed" in note.lower()]
+        if keys:
+            lines.append(f"- {name}: {', '.join(keys)}")
+    if not lines:
+        return ""
+    head = "Assumed, in whole or in part, since nobody published it (`accelsim show NAME` says why):"
+    return "\n".join([head, "", *lines])
+
+
 def escaped(cell: str) -> str:
     """A bar inside a cell would end it."""
     return cell.replace("|", "\\|")
@@ -102,7 +131,7 @@ def main(title: str, rows: Callable[[], list[Row]]) -> None:
     parser = argparse.ArgumentParser(description=title, epilog="Exit status 1 if an aim is missed.")
     parser.parse_args()
     found = rows()
-    print(f"# {title}\n\n{markdown(found)}")
+    print("\n\n".join(part for part in (f"# {title}", markdown(found), assumed(found)) if part))
     missed = [row for row in found if row.kept is False]
     if missed:
         raise SystemExit(f"{len(missed)} of {len(found)} rows miss their aim")

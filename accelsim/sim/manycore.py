@@ -52,7 +52,8 @@ class Route:
     Attributes
     ----------
     hubs : tuple of int
-        Terminals where it comes from or goes to; several share it, interleaved by address in `stripe_bytes`.
+        Terminals where it comes from or goes to; several share it, interleaved by address in `stripe_bytes`, from
+        address `base` on and in every `period` anew.
     dram : bool
         It comes from DRAM to the hub, or goes on to DRAM.
     chain : int
@@ -75,10 +76,12 @@ class Route:
     peers: tuple[int, ...] = ()
     state_at: int = 0
     steps: int = 1
+    base: int = 0
+    period: int = 2**62
 
     def hub(self, address: int) -> int:
         """The hub of an address."""
-        return self.hubs[address // self.stripe_bytes % len(self.hubs)]
+        return self.hubs[(address - self.base) % self.period // self.stripe_bytes % len(self.hubs)]
 
 
 @dataclass

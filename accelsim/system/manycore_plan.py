@@ -69,8 +69,7 @@ class Plan:
         if not self.schedule.steps:
             raise ConfigError("the network has no layer that takes time", trace.name)
         self.bits = arch.spec.bits()
-        shared = self.cores.shared_buffer
-        self.residency = Residency(self.schedule, shared.capacity_bytes if shared else 0, self.bits["ofmap"])
+        self.residency = Residency(self.schedule, self._map_bytes(), self.bits["ofmap"])
         self.rooms = arch.spec.rooms()
         if self.cores.resident_weights:  # they have their place: no second tile waits behind
             self.rooms = tuple(dataclasses.replace(r, slots=1) if "filter" in r.holds else r for r in self.rooms)
@@ -87,6 +86,13 @@ class Plan:
             self.layers.append(self._layer(index, step))
         if self.cores.resident_weights:
             self._check_weights()
+
+    def _map_bytes(self) -> int:
+        """Bytes for feature maps between layers."""
+        shared = self.cores.shared_buffer
+        if self.cores.feature_maps == "cores":
+            return self.cores.count * next(b.capacity_bytes for b in self.arch.spec.buffers if "ofmap" in b.holds)
+        return shared.capacity_bytes if shared else 0
 
     def _time_steps(self) -> int:
         """In how many parts a pipeline takes the batch: images of a spiking network are time steps, one after another.
@@ -395,11 +401,16 @@ class Plan:
         """How the operands of one core's share travel."""
         here = self.here(layer.step)
         hubs, stripe = tuple(self.cores.hubs), self.cores.stripe_bytes
+        bits = stored_bits(self.arch.spec, self.trace, layer.step.layer)
         found = {FETCHED.index(name): Route(hubs, not here[name], stripe) for name in ("filter", "ifmap")}
+        for name, tensors in zip(("ifmap", "filter"), layer.step.reads, strict=False):
+            if self.cores.feature_maps == "cores" and here[name] and tensors:
+                found[FETCHED.index(name)] = self._home(tensors[0], bits[name])
         found[FETCHED.index("psum")] = found[OFMAP + 1] = Route(hubs, True, stripe)
         chain = layer.chains[position]
         next_core = layer.cores[chain] if chain >= 0 else -1
-        bits = stored_bits(self.arch.spec, self.trace, layer.step.layer)
+        if self.cores.feature_maps == "cores" and here["ofmap"]:
+            hubs = (self._terminal(layer.cores[position]),)
         found[OFMAP] = Route(hubs, not here["ofmap"], stripe, next_core, (bits["psum"], bits["ofmap"]))
         work = layer.step.layer.work
         if layer.recurrent and isinstance(work, RecurrentShape):
@@ -409,6 +420,21 @@ class Plan:
                     found[operand], peers=peers, state_at=STATE_AT, steps=work.steps
                 )
         return found
+
+    def _terminal(self, core: int) -> int:
+        return self.cores.terminals[core] if self.cores.terminals else core
+
+    def _home(self, tensor: str, bits: int) -> Route:
+        """The cores that have made a feature map and keep it: an equal part each, in the order of addresses.
+
+        In a pipeline of time steps, of each step's part of it.
+        """
+        maker = next(layer for layer in self.layers if layer.step.writes == tensor)
+        own = [core for core, chain in zip(maker.cores, maker.chains, strict=True) if chain < 0]
+        period = max(1, self.schedule.tensors[tensor].elements * bits // 8 // self.rows)
+        stripe = ceil_div(period, len(own))
+        terminals = tuple(self._terminal(core) for core in own)
+        return Route(terminals, False, stripe, base=self.addresses[tensor], period=period)
 
 
 def elements(own: ConvShape | GemmShape) -> tuple[int, int, int]:

@@ -60,6 +60,13 @@ def work(terminal: int, job: int, *tables: PassTable, **how: Any) -> CoreWork:
     return CoreWork(terminal, list(tables), [job + i for i in range(len(tables))], [routes(**how) for _ in tables])
 
 
+def test_places_of_a_feature_map() -> None:
+    """Interleaved over all hubs; or an equal part each, in every time step anew."""
+    assert [Route((5, 6), False, 10).hub(at) for at in (0, 9, 10, 19, 20)] == [5, 5, 6, 6, 5]
+    spread = Route((5, 6, 7), False, 4, base=100, period=10)
+    assert [spread.hub(100 + at) for at in (0, 3, 4, 7, 8, 9, 10, 13, 14)] == [5, 5, 6, 6, 7, 7, 5, 5, 6]
+
+
 def test_one_core_by_hand() -> None:
     """Asked at 0, handed over at 2, there at 7; computes until 17, sent at 19, at the hub at 24."""
     wire = Wire()

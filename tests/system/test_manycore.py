@@ -244,11 +244,31 @@ def test_a_pipeline_overlaps_layers(tmp_path: Path) -> None:
     assert four.cycles > max(layer.cycles for layer in one.layers) * 4
 
 
+def test_feature_maps_go_from_core_to_core(tmp_path: Path) -> None:
+    """Two layers on neighbours far from the hub: maps take one hop instead of the way there and back."""
+    network = Network("two", [Node("x", Input((1, 64))), Node("a", Linear(64), ("x",)), Node("b", Linear(64), ("a",))])
+    options = (
+        "cores.schedule=pipeline", "cores.resident_weights=true", "cores.count=9", "cores.hubs=[0]",
+        "cores.assign=[{layers: a, cores: [8]}, {layers: b, cores: [7]}]", "cores.shared_buffer=null",
+    )  # fmt: skip
+    hubs = simulate(many(tmp_path, *options[:-1]), synthetic_trace(network))
+    cores = simulate(many(tmp_path, *options, "cores.feature_maps=cores"), synthetic_trace(network))
+    for result in (hubs, cores):
+        assert result.layers[0].dram_bytes["ofmap"] == result.layers[1].dram_bytes["ifmap"] == 0
+    there = [sum(v for (part, _), v in r.counts().items() if part == "noc") for r in (hubs, cores)]
+    assert there[1] < there[0] and cores.cycles < hubs.cycles
+    assert not any(part == "global_buffer" for part, _ in cores.counts())
+    # without a place for them on the chip they go to DRAM
+    off = simulate(many(tmp_path, *options), synthetic_trace(network))
+    assert off.layers[1].dram_bytes["ifmap"] == 64
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (("cores.hubs=[9]",), "9 terminals, from 0 on, but cores and hubs use number 9"),
         (("cores.items=2",), "belong to schedule: pipeline"),
+        (("cores.feature_maps=cores",), "feature_maps: cores needs no shared_buffer"),
         (("cores.partition=[{outputs: 16}]",), "needs 16 cores, there are 8"),
         (("cores.partition=[{rows: 8, layers: fc}]",), "cannot cut the layer into rows 8"),
         (("cores.partition=[{outputs: 4, shares: {outputs: [1, 2]}}]",), "shares of outputs must be 4 numbers, got 2"),
