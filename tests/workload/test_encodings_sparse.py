@@ -163,7 +163,7 @@ def plain_places(runs: list[int], taken: list[int], pointers: list[int], length:
     lane=st.sampled_from([np.uint8, np.uint16, np.uint32]),
 )
 def test_run_kernels_equal_plain_ones(
-    seed: int, lines: int, length: int, run_bits: int, density: float, lane: type
+    seed: int, lines: int, length: int, run_bits: int, density: float, lane: Any
 ) -> None:
     values = tensor(seed, (lines * length,), 7, False, density).astype(lane)
     top = (1 << run_bits) - 1

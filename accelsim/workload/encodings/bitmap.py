@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from accelsim.base.errors import ConfigError
 from accelsim.base.spec import Spec
 from accelsim.workload.encodings.base import ENCODINGS, Dims, Encoding, Part, Payload
-from accelsim.workload.encodings.sparse_kernels import gather, lanes, mask_count, nonzero_mask, scatter
+from accelsim.workload.encodings.group_kernels import spread
+from accelsim.workload.encodings.sparse_kernels import gather, lanes, mask_count, nonzero_mask
 from accelsim.workload.packing import pack, unpack, unused_bits_are_zero, value_dtype, words_for
 
 
@@ -33,10 +34,14 @@ def check_count(count: int, most: int, what: str) -> None:
 
 def unpacked(payload: Payload, name: str, count: int, bits: int, signed: bool) -> NDArray[Any]:
     """The integers of one packed array of a payload; refuses bits after the last one."""
-    words = payload[name]
-    if not unused_bits_are_zero(words, count, bits):
+    check_end(payload, name, count, bits)
+    return unpack(payload[name], count, bits, signed)
+
+
+def check_end(payload: Payload, name: str, count: int, bits: int) -> None:
+    """Refuse bits after the last integer of a packed array of a payload."""
+    if not unused_bits_are_zero(payload[name], count, bits):
         raise ConfigError(f"payload {name!r} must be zero after its last element")
-    return unpack(words, count, bits, signed)
 
 
 def unpacked_nonzeros(payload: Payload, count: int, bits: int, signed: bool) -> NDArray[Any]:
@@ -77,9 +82,7 @@ class Bitmap(Encoding):
         if found != meta.nonzeros:
             raise ConfigError(f"payload 'mask' must have {meta.nonzeros} bits set, got {found}")
         values = unpacked_nonzeros(payload, meta.nonzeros, bits, signed)
-        out = np.zeros(count, value_dtype(bits, signed))
-        scatter(mask, lanes(values), lanes(out))
-        return out.reshape(shape)
+        return spread(mask, lanes(values), count).view(value_dtype(bits, signed)).reshape(shape)
 
     def payload_bits(self, meta: Any, shape: Dims, bits: int) -> int:
         return int(meta.nonzeros) * bits

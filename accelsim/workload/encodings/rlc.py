@@ -17,19 +17,21 @@ from accelsim.base.errors import ConfigError
 from accelsim.base.spec import Spec
 from accelsim.base.units import ceil_div
 from accelsim.workload.encodings.base import ENCODINGS, Dims, Encoding, Part, Payload
-from accelsim.workload.encodings.bitmap import check_count, unpacked
-from accelsim.workload.encodings.sparse_kernels import lanes, place_runs, runs_in_room, runs_of
-from accelsim.workload.packing import limits, pack, pack_in_place, value_dtype, words_for
+from accelsim.workload.encodings.bitmap import check_count, check_end, unpacked
+from accelsim.workload.encodings.pair_kernels import place_pairs, words_of_pairs
+from accelsim.workload.encodings.group_kernels import decode_runs, encode_runs
+from accelsim.workload.encodings.sparse_kernels import lanes
+from accelsim.workload.packing import Words, limits, pack_in_place, unpack, value_dtype, words_for
 
 
 def entries_of(values: NDArray[Any], run_bits: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Runs and values (as lanes) of a tensor in C order."""
-    runs, taken, _ = runs_of(lanes(values), values.size, run_bits)
-    return runs, taken
+    found = encode_runs(lanes(values), (1 << run_bits) - 1, run_bits)
+    return unpack(found.runs, found.count, run_bits, False), found.values[: found.count]
 
 
-def tensor_of(runs: NDArray[Any], values: NDArray[Any], run_bits: int, count: int) -> NDArray[Any]:
-    """`count` elements from runs and values that may be anything.
+def tensor_of(runs: Words, values: NDArray[Any], nonzeros: int, run_bits: int, count: int) -> NDArray[Any]:
+    """`count` elements from packed runs, and values that may be anything, but have this number of nonzeros.
 
     Raises
     ------
@@ -37,11 +39,14 @@ def tensor_of(runs: NDArray[Any], values: NDArray[Any], run_bits: int, count: in
         If they lead beyond the last element, or hold a zero that is no padding.
     """
     out = np.zeros(count, values.dtype)
-    ends = np.array([0, values.size])
-    wrong = place_runs(runs, lanes(values), ends, count, (1 << run_bits) - 1, lanes(out))
+    check_entry(decode_runs(runs, lanes(values), nonzeros, run_bits, lanes(out)), count)
+    return out
+
+
+def check_entry(wrong: int, count: int) -> None:
+    """Refuse what a decoder has refused."""
     if wrong >= 0:
         raise ConfigError(f"entry {wrong} must lead to an element of {count}, and be zero only to pad a run")
-    return out
 
 
 @ENCODINGS.register("rlc")
@@ -63,9 +68,9 @@ class RunLength(Encoding):
         nonzeros: int = pydantic.Field(ge=0)
 
     def pack(self, values: NDArray[Any], bits: int, signed: bool, params: Any) -> tuple[Payload, Spec]:
-        runs, taken, _, nonzeros = runs_in_room(lanes(values), values.size, params.run_bits)
-        meta = self.Meta(run_bits=params.run_bits, entries=runs.size, nonzeros=nonzeros)
-        return {"runs": pack(runs, params.run_bits), "values": pack_in_place(taken, runs.size, bits)}, meta
+        found = encode_runs(lanes(values), (1 << params.run_bits) - 1, params.run_bits)
+        meta = self.Meta(run_bits=params.run_bits, entries=found.count, nonzeros=found.nonzeros)
+        return {"runs": found.runs, "values": pack_in_place(found.values, found.count, bits)}, meta
 
     def layout(self, meta: Any, shape: Dims, bits: int, signed: bool) -> dict[str, Part]:
         check_count(meta.entries, prod(shape), "entries")
@@ -76,10 +81,10 @@ class RunLength(Encoding):
         }
 
     def unpack(self, payload: Payload, meta: Any, shape: Dims, bits: int, signed: bool) -> NDArray[Any]:
-        runs = unpacked(payload, "runs", meta.entries, meta.run_bits, False)
+        check_end(payload, "runs", meta.entries, meta.run_bits)
         values = unpacked(payload, "values", meta.entries, bits, signed)
         check_nonzeros(values, meta.nonzeros)
-        return tensor_of(runs, values, meta.run_bits, prod(shape)).reshape(shape)
+        return tensor_of(payload["runs"], values, meta.nonzeros, meta.run_bits, prod(shape)).reshape(shape)
 
     def payload_bits(self, meta: Any, shape: Dims, bits: int) -> int:
         return int(meta.entries) * bits
@@ -101,6 +106,9 @@ def check_nonzeros(values: NDArray[Any], promised: int) -> None:
         raise ConfigError(f"payload 'values' must hold {promised} nonzeros, got {found}")
 
 
+_MARK = np.uint64(1 << 63)
+
+
 @ENCODINGS.register("eyeriss_rlc")
 class EyerissRunLength(Encoding):
     """Eyeriss' own: 64-bit words of three pairs (run of 5 bits, value of 16 bits) and a bit that marks the last word.
@@ -117,6 +125,7 @@ class EyerissRunLength(Encoding):
     RUN_BITS: ClassVar[int] = 5
     VALUE_BITS: ClassVar[int] = 16
     PAIRS: ClassVar[int] = 3
+    PAIR_BITS: ClassVar[int] = RUN_BITS + VALUE_BITS
 
     class Meta(Spec):
         """`entries`: pairs, padding zeros among them."""
@@ -125,16 +134,10 @@ class EyerissRunLength(Encoding):
         nonzeros: int = pydantic.Field(ge=0)
 
     def pack(self, values: NDArray[Any], bits: int, signed: bool, params: Any) -> tuple[Payload, Spec]:
-        runs, taken = entries_of(values, self.RUN_BITS)
-        data: NDArray[np.uint64] = np.zeros(ceil_div(runs.size, self.PAIRS), np.uint64)
-        numbers = taken.view(value_dtype(bits, signed)).astype(np.int16 if signed else np.uint16).view(np.uint16)
-        for place in range(self.PAIRS):
-            pairs = numbers[place :: self.PAIRS].astype(np.uint64) << np.uint64(self.RUN_BITS)
-            pairs |= runs[place :: self.PAIRS]
-            data[: pairs.size] |= pairs << np.uint64(place * (self.RUN_BITS + self.VALUE_BITS))
+        data, entries = words_of_pairs(lanes(values), signed)
         if data.size:
-            data[-1] |= np.uint64(1 << 63)
-        return {"data": data}, self.Meta(entries=runs.size, nonzeros=int(np.count_nonzero(taken)))
+            data[-1] |= _MARK
+        return {"data": data}, self.Meta(entries=entries, nonzeros=int(np.count_nonzero(values)))
 
     def layout(self, meta: Any, shape: Dims, bits: int, signed: bool) -> dict[str, Part]:
         check_count(meta.entries, prod(shape), "entries")
@@ -142,25 +145,19 @@ class EyerissRunLength(Encoding):
         return {"data": Part("u8", (ceil_div(meta.entries, self.PAIRS),))}
 
     def unpack(self, payload: Payload, meta: Any, shape: Dims, bits: int, signed: bool) -> NDArray[Any]:
-        data = payload["data"]
-        marks = data >> np.uint64(63)
-        if data.size and not (marks[-1] and not marks[:-1].any()):
+        data, out = payload["data"], np.zeros(shape, value_dtype(bits, signed))
+        last = int(data[-1]) if data.size else 0
+        wrong = place_pairs(data, meta.entries, meta.nonzeros, bits, signed, lanes(out))
+        if wrong == -2 or (data.size and not last >> 63):
             raise ConfigError("payload 'data' must mark its last word, and only that")
-        runs = np.empty(data.size * self.PAIRS, np.uint8)
-        numbers = np.empty(data.size * self.PAIRS, np.uint16)
-        for place in range(self.PAIRS):
-            pair = data >> np.uint64(place * (self.RUN_BITS + self.VALUE_BITS))
-            runs[place :: self.PAIRS] = pair & np.uint64(31)
-            numbers[place :: self.PAIRS] = (pair >> np.uint64(self.RUN_BITS)) & np.uint64(0xFFFF)
-        if runs[meta.entries :].any() or numbers[meta.entries :].any():
+        if (last & (int(_MARK) - 1)) >> (self.PAIR_BITS * (meta.entries - self.PAIRS * (data.size - 1))):
             raise ConfigError("payload 'data' must be zero after its last entry")
-        values = numbers[: meta.entries].view(np.int16 if signed else np.uint16)
-        low, high = limits(bits, signed)
-        if values.size and (int(values.min()) < low or int(values.max()) > high):
+        check_entry(wrong, out.size)
+        if wrong == -3:
+            low, high = limits(bits, signed)
             raise ConfigError(f"payload 'data' must hold values from {low} to {high}")
-        check_nonzeros(values, meta.nonzeros)
-        values = values.astype(value_dtype(bits, signed))
-        return tensor_of(runs[: meta.entries], values, self.RUN_BITS, prod(shape)).reshape(shape)
+        check_nonzeros(out, meta.nonzeros)
+        return out
 
     def payload_bits(self, meta: Any, shape: Dims, bits: int) -> int:
         return int(meta.entries) * self.VALUE_BITS

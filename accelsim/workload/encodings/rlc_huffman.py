@@ -18,7 +18,7 @@ from accelsim.base.units import ceil_div
 from accelsim.workload.encodings.base import ENCODINGS, MAX_ELEMENTS, Dims, Encoding, Part, Payload
 from accelsim.workload.encodings.rlc import check_nonzeros, entries_of, tensor_of
 from accelsim.workload.huffman import MAX_LENGTH, code_lengths, pack_symbols, stream_bits, unpack_symbols
-from accelsim.workload.packing import unused_bits_are_zero, value_dtype
+from accelsim.workload.packing import pack, unused_bits_are_zero, value_dtype
 
 LENGTH_BITS = 6
 """Of an entry of a table of code lengths, as hardware would store it."""
@@ -76,7 +76,8 @@ class RunLengthHuffman(Encoding):
             shift = 8 * kind.itemsize - bits
             lanes = (lanes.view(kind) << kind.type(shift)) >> kind.type(shift)
         check_nonzeros(lanes, meta.nonzeros)
-        return tensor_of(runs, lanes, meta.run_bits, prod(shape)).view(value_dtype(bits, signed)).reshape(shape)
+        out = tensor_of(pack(runs, meta.run_bits), lanes, meta.nonzeros, meta.run_bits, prod(shape))
+        return out.view(value_dtype(bits, signed)).reshape(shape)
 
     def payload_bits(self, meta: Any, shape: Dims, bits: int) -> int:
         return int(meta.value_stream)

@@ -62,22 +62,12 @@ def scatter(mask: Words, nonzeros: NDArray[Any], out: NDArray[Any]) -> None:
 @np.errstate(over="ignore")
 def runs_of(flat: NDArray[Any], length: int, run_bits: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
     """Runs, values and pointers of lines of `length` elements: see `take_runs`."""
-    runs, taken, pointers, _ = runs_in_room(flat, length, run_bits)
-    return runs, taken[: runs.size], pointers
-
-
-@np.errstate(over="ignore")
-def runs_in_room(
-    flat: NDArray[Any], length: int, run_bits: int
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64], int]:
-    """As `runs_of`, but `taken` has room behind its runs.size values, up to whole 64-bit words; and the nonzeros."""
     mask, top = nonzero_mask(flat), (1 << run_bits) - 1
-    nonzeros = mask_count(mask)
-    room = nonzeros + flat.size // (top + 1)
-    runs, taken = np.empty(room, value_dtype(run_bits, False)), np.empty(ceil_div(room, 8) * 8, flat.dtype)
+    room = mask_count(mask) + flat.size // (top + 1)
+    runs, taken = np.empty(room, value_dtype(run_bits, False)), np.empty(room, flat.dtype)
     pointers: NDArray[np.int64] = np.zeros(flat.size // length + 1, np.int64)
     count = take_runs(flat, mask, length, top, runs, taken, pointers)
-    return runs[:count], taken, pointers, nonzeros
+    return runs[:count], taken[:count], pointers
 
 
 _OCTET_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
