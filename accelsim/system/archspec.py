@@ -264,8 +264,8 @@ class Cores(Spec):
     )
     feature_maps: Literal["hubs", "cores"] = pydantic.Field(
         default="hubs",
-        description="where they stay between layers: in the shared buffer at the hubs, or in the cores that make them, in"
-        " the buffer that holds the ofmap, from where their readers fetch them",
+        description="where they stay between layers: in the shared buffer at the hubs, or in the cores that make them, "
+        "in the buffer that holds the ofmap, from where their readers fetch them",
     )
     items: Whole = pydantic.Field(default=1, ge=1, le=4096, description="inputs that follow each other in a pipeline")
     phase_cycles: Whole = pydantic.Field(

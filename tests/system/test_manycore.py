@@ -211,7 +211,7 @@ def test_uneven_shares_are_pinned(tmp_path: Path) -> None:
 
 
 def test_searched_shares_give_distant_cores_less(tmp_path: Path) -> None:
-    """Four cores in a row, the memory before the first, slow links: shares fall with the distance, and time with them."""
+    """Four cores in a row, the memory before the first, slow links: shares fall with the distance, the time too."""
     row = ("cores.count=4", "cores.terminals=[1, 2, 3, 4]", "cores.hubs=[0]", "cores.resident_weights=true",
            "cores.shared_buffer.capacity_bytes=1000000", "dram.fidelity=ideal", "cores.placement=order")  # fmt: skip
     network = Network("rows", [Node("x", Input((1, 8, 48, 12))), Node("conv", Conv(8, 3, pad=1, bias=False), ("x",))])
