@@ -76,20 +76,25 @@ def input_counts(part: Part, tile: Any, cuts: Ints, dense: bool) -> Ints:
     return out.reshape(groups, channels * taps, len(cuts))
 
 
+def weights_of(part: Part, tile: Any) -> NDArray[Any]:
+    """Weights of a tile: (groups, n, channels) of a matrix product, (groups, n, channels, taps) of a convolution."""
+    groups, n, channels = int(tile["groups"]), int(tile["n"]), int(tile["channels"])
+    g0, n0, c0 = int(tile["group0"]), int(tile["output0"]), int(tile["channel0"])
+    filters = part.filters()[g0 : g0 + groups, n0 : n0 + n, c0 : c0 + channels]
+    if not isinstance(part.shape, ConvShape):
+        return filters
+    flat = filters.reshape(*filters.shape[:3], -1)
+    return flat[..., int(tile["tap0"]) : int(tile["tap0"]) + int(tile["k"]) // channels]
+
+
 def weight_counts(part: Part, tile: Any, block: int, dense: bool) -> Ints:
     """Nonzero weights of each column in blocks of `block` filters: (groups, blocks, k). `dense`: zeros count too."""
-    groups, n, channels = int(tile["groups"]), int(tile["n"]), int(tile["channels"])
+    groups, n = int(tile["groups"]), int(tile["n"])
     starts = np.arange(0, n, block)
     if dense:
         sizes = np.diff(np.append(starts, n))
         return np.broadcast_to(sizes[:, None], (groups, len(starts), int(tile["k"])))
-    g0, n0, c0 = int(tile["group0"]), int(tile["output0"]), int(tile["channel0"])
-    filters = part.filters()[g0 : g0 + groups, n0 : n0 + n, c0 : c0 + channels]
-    if isinstance(part.shape, ConvShape):
-        taps = int(tile["k"]) // channels
-        flat = filters.reshape(*filters.shape[:3], -1)
-        filters = flat[..., int(tile["tap0"]) : int(tile["tap0"]) + taps]
-    mask = (filters != 0).reshape(groups, n, -1)
+    mask = (weights_of(part, tile) != 0).reshape(groups, n, -1)
     return np.asarray(np.add.reduceat(mask, starts, axis=1, dtype=np.int64))
 
 

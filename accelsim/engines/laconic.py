@@ -18,13 +18,22 @@ from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, register_rows
 from accelsim.engines.base import ENGINES
 from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import BrickEngine, GridSpec, StepTimes, Values, narrow, set_bits, totals
+from accelsim.engines.serial_grid import (
+    BrickEngine,
+    GridSpec,
+    StepTimes,
+    Values,
+    WholeOperands,
+    narrow,
+    set_bits,
+    totals,
+)
 from accelsim.engines.serial_kernels import lane_products
 from accelsim.engines.tiled import TileTimes, Tiles, Words
 
 
 @ENGINES.register("laconic")
-class Laconic(BrickEngine):
+class Laconic(WholeOperands, BrickEngine):
     """Pairs of one bits of the operands' magnitudes."""
 
     kind: ClassVar[str] = "laconic"
@@ -33,16 +42,6 @@ class Laconic(BrickEngine):
         """Parameters of Laconic."""
 
         pe_width: int = pydantic.Field(default=16, ge=1, le=16, description="bits of the widest operand")
-
-    def peak_macs_per_cycle(self, bits: dict[str, int]) -> int:
-        """With one bit in every operand."""
-        spec = self.spec
-        return int(spec.lanes * spec.columns * spec.rows * spec.tiles)
-
-    def supported_bits(self) -> dict[str, tuple[int, ...]]:
-        """Up to the units' width."""
-        widths = tuple(range(1, self.spec.pe_width + 1))
-        return {"ifmap": widths, "filter": widths}
 
     def costs(self, model: CostModel, bits: dict[str, int]) -> list[Component]:
         """Units after the paper's Section IV: exponents are added, decoded, counted by their sum, and weighted.

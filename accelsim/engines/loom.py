@@ -16,14 +16,14 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.engines.base import ENGINES
 from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import GridSpec, StepTimes, Values, bit_lengths
+from accelsim.engines.serial_grid import GridSpec, StepTimes, Values, WholeOperands, bit_lengths
 from accelsim.engines.serial_measured import MeasuredEngine, Rules
 from accelsim.engines.stripes import serial_units
 from accelsim.engines.tiled import TileTimes, Tiles, Words
 
 
 @ENGINES.register("loom")
-class Loom(MeasuredEngine):
+class Loom(WholeOperands, MeasuredEngine):
     """Bits of activations and of weights in turn."""
 
     kind: ClassVar[str] = "loom"
@@ -47,11 +47,6 @@ class Loom(MeasuredEngine):
         weights = 1 if spec.dynamic_weights else bits["filter"]
         inputs = 1 if spec.dynamic_activations else -(-bits["ifmap"] // spec.pe_serial_bits)
         return int(-(-macs // (weights * inputs)))
-
-    def supported_bits(self) -> dict[str, tuple[int, ...]]:
-        """Up to the units' width."""
-        widths = tuple(range(1, self.spec.pe_width + 1))
-        return {"ifmap": widths, "filter": widths}
 
     def costs(self, model: CostModel, bits: dict[str, int]) -> list[Component]:
         """Units of one weight bit a lane, `pe_serial_bits` of them side by side."""

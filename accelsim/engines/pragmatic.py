@@ -18,13 +18,13 @@ from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, register_rows
 from accelsim.engines.base import ENGINES
 from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import GridSpec, StepTimes
+from accelsim.engines.serial_grid import GridSpec, StepTimes, WholeOperands
 from accelsim.engines.serial_measured import MeasuredEngine, Rules
 from accelsim.engines.tiled import TileTimes, Tiles
 
 
 @ENGINES.register("pragmatic")
-class Pragmatic(MeasuredEngine):
+class Pragmatic(WholeOperands, MeasuredEngine):
     """One bits of the activations' magnitudes, in turn."""
 
     kind: ClassVar[str] = "pragmatic"
@@ -39,16 +39,6 @@ class Pragmatic(MeasuredEngine):
         column_registers: int = pydantic.Field(
             default=0, ge=0, le=64, description="steps that a column may run ahead of the slowest"
         )
-
-    def peak_macs_per_cycle(self, bits: dict[str, int]) -> int:
-        """With one bit in every activation."""
-        spec = self.spec
-        return int(spec.lanes * spec.columns * spec.rows * spec.tiles)
-
-    def supported_bits(self) -> dict[str, tuple[int, ...]]:
-        """Up to the units' width."""
-        widths = tuple(range(1, self.spec.pe_width + 1))
-        return {"ifmap": widths, "filter": widths}
 
     def costs(self, model: CostModel, bits: dict[str, int]) -> list[Component]:
         """Units: a shifter for each lane, an adder tree, a shifter for all, the sum and its register."""

@@ -76,6 +76,22 @@ class StepTimes(TileTimes):
     own_cycles: int = 0
 
 
+class WholeOperands:
+    """Engines with bits in whole operands: no unit is beside another for wider ones. A MAC a lane and cycle at most."""
+
+    spec: Any
+
+    def peak_macs_per_cycle(self, bits: dict[str, int]) -> int:
+        """With one bit in every operand that is serial."""
+        spec = self.spec
+        return int(spec.lanes * spec.columns * spec.rows * spec.tiles)
+
+    def supported_bits(self) -> dict[str, tuple[int, ...]]:
+        """Up to the units' width."""
+        widths = tuple(range(1, self.spec.pe_width + 1))
+        return {"ifmap": widths, "filter": widths}
+
+
 class BrickEngine(TiledEngine):
     """Base of these engines: a subclass says what a step costs (`durations`), and prices it."""
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.base.errors import ConfigError
+from accelsim.engines.csc_work import weights_of
 from accelsim.engines.part import Part
 from accelsim.engines.sequences import inputs_of
 from accelsim.engines.skip_tiles import SparseEngine
@@ -125,14 +126,8 @@ def tile_inputs(part: Part, tile: Any) -> NDArray[Any]:
 
 def weight_mask(part: Part, tile: Any) -> NDArray[np.uint8]:
     """1 where a weight of a tile is not 0: (groups, n, k), k as in `input_rows`; contiguous."""
-    groups, n, channels = int(tile["groups"]), int(tile["n"]), int(tile["channels"])
-    g0, n0, c0 = int(tile["group0"]), int(tile["output0"]), int(tile["channel0"])
-    filters = part.filters()[g0 : g0 + groups, n0 : n0 + n, c0 : c0 + channels]
-    if isinstance(part.shape, ConvShape):
-        taps = int(tile["k"]) // channels
-        flat = filters.reshape(*filters.shape[:3], -1)
-        filters = flat[..., int(tile["tap0"]) : int(tile["tap0"]) + taps]
-    return np.ascontiguousarray(filters != 0).view(np.uint8).reshape(groups, n, -1)
+    mask = np.ascontiguousarray(weights_of(part, tile) != 0)
+    return mask.view(np.uint8).reshape(int(tile["groups"]), int(tile["n"]), -1)
 
 
 def weight_key(tile: Any) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, register_rows
 from accelsim.engines.base import ENGINES
 from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import BrickEngine, GridSpec, StepTimes
+from accelsim.engines.serial_grid import BrickEngine, GridSpec, StepTimes, WholeOperands
 from accelsim.engines.serial_measured import MeasuredEngine, Rules
 from accelsim.engines.tiled import TileTimes, Tiles
 
@@ -76,7 +76,7 @@ class Stripes(BrickEngine):
 
 
 @ENGINES.register("dynamic_stripes")
-class DynamicStripes(Stripes, MeasuredEngine):
+class DynamicStripes(WholeOperands, Stripes, MeasuredEngine):
     """Activation bits in turn, as many as the operands in flight have."""
 
     kind: ClassVar[str] = "dynamic_stripes"
@@ -98,16 +98,6 @@ class DynamicStripes(Stripes, MeasuredEngine):
             if self.column_registers and self.group_size > 1:
                 raise ValueError("column_registers needs group_size 1: columns of a group cannot run apart")
             return self
-
-    def peak_macs_per_cycle(self, bits: dict[str, int]) -> int:
-        """With one bit in every operand."""
-        spec = self.spec
-        return int(spec.lanes * spec.columns * spec.rows * spec.tiles)
-
-    def supported_bits(self) -> dict[str, tuple[int, ...]]:
-        """Up to the units' width: bits are looked for in whole operands."""
-        widths = tuple(range(1, self.spec.pe_width + 1))
-        return {"ifmap": widths, "filter": widths}
 
     def rules(self, part: Part) -> Rules:
         """The highest bit of all lanes, the lowest too with `minor_bit`, and one for the sign."""

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from accelsim.base.errors import DeadlockError, SimulationBug
 from accelsim.sim.passes import FETCHED, PassTable, fold_passes
 from accelsim.sim.player import PASS_TIMES_DTYPE, CorePlayer, CountingEnvironment, LayerTimes
-from accelsim.sim.port import ADVANCE, FOREVER, SUBMIT, Memory, at_end_of_cycle, complete
+from accelsim.sim.port import ADVANCE, FOREVER, SUBMIT, Memory, Move, at_end_of_cycle, complete
 
 OFMAP = len(FETCHED)  # index of results among the operands of a tag; spilled sums come after it
 
@@ -465,18 +465,10 @@ class _CorePort:
     def __init__(self, exchange: _Exchange, core: int) -> None:
         self.exchange, self.core = exchange, core
 
-    def transfer(
-        self,
-        address: int,
-        n_bytes: int,
-        is_write: bool,
-        port: int = 0,
-        runs: tuple[int, ...] = (),
-        tag: tuple[int, int] = (0, 0),
-    ) -> simpy.Event:
+    def transfer(self, move: Move) -> simpy.Event:
         """See `Port.transfer`."""
-        move = self.exchange.store if is_write else self.exchange.fetch
-        return move(self.core, tag[0], tag[1], address, n_bytes, runs)
+        go = self.exchange.store if move.is_write else self.exchange.fetch
+        return go(self.core, move.tag[0], move.tag[1], move.address, move.n_bytes, move.runs)
 
 
 class _Jobs:

@@ -42,7 +42,7 @@ from accelsim.sim.passes import (
     fold_passes,
 )
 from accelsim.sim.pipe import play_pipe
-from accelsim.sim.port import Memory, MemoryPort, Port
+from accelsim.sim.port import Memory, MemoryPort, Move, Port
 
 TRANSFER_DTYPE = np.dtype([(name, np.int64) for name in ("layer", "row", "operand", "bytes", "issued", "done")])
 PASS_TIMES_DTYPE = np.dtype(
@@ -188,7 +188,9 @@ class CorePlayer:
                         yield self._wait("loader", "room for", operand, "of pass", row, "of", table.layer)
                     self._held[operand] += 1
                     pattern = runs[row] if which == 1 else ()
-                    event = self.port.transfer(address[which][row], n_bytes, False, 0, pattern, (index, which))
+                    event = self.port.transfer(
+                        Move(address[which][row], n_bytes, False, 0, pattern, (index, which))
+                    )
                     self._record(event, index, row, which, n_bytes)
                     self._arrivals[index][operand].append(event)
                     self._wake("engine")
@@ -298,7 +300,7 @@ class CorePlayer:
             if n_bytes:
                 pattern = self._result_runs[index][row] if which == 3 else ()
                 address = int(values[f"{name.removesuffix('_out')}_address"])
-                event = self.port.transfer(address, n_bytes, True, 0, pattern, (index, which))
+                event = self.port.transfer(Move(address, n_bytes, True, 0, pattern, (index, which)))
                 self._record(event, index, row, which, n_bytes)
                 events.append(event)
         left = len(events)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import simpy
 
@@ -25,19 +25,26 @@ class Memory(Protocol):
         """The next completion (cycle, request id) at or before `limit`."""
 
 
+class Move(NamedTuple):
+    """A transfer that is asked for.
+
+    `runs` (row_bytes, row_stride, rows, plane_stride, planes) says how its bytes lie; a model without rows and banks
+    cannot tell the difference, and takes it as one run. `tag` (layer, operand) is for ports that route by it.
+    """
+
+    address: int
+    n_bytes: int
+    is_write: bool
+    port: int = 0
+    runs: tuple[int, ...] = ()
+    tag: tuple[int, int] = (0, 0)
+
+
 class Port(Protocol):
     """Where a core's transfers go."""
 
-    def transfer(
-        self,
-        address: int,
-        n_bytes: int,
-        is_write: bool,
-        port: int = 0,
-        runs: tuple[int, ...] = (),
-        tag: tuple[int, int] = (0, 0),
-    ) -> simpy.Event:
-        """See `MemoryPort.transfer`."""
+    def transfer(self, move: Move) -> simpy.Event:
+        """Ask for a transfer in this cycle; the event's value is the cycle of its completion."""
 
 
 # SimPy runs events of one instant by priority: everyone who acts (1), then what they asked for is
@@ -82,25 +89,12 @@ class MemoryPort:
         self._next_id = 0
         self._pumping = False
 
-    def transfer(
-        self,
-        address: int,
-        n_bytes: int,
-        is_write: bool,
-        port: int = 0,
-        runs: tuple[int, ...] = (),
-        tag: tuple[int, int] = (0, 0),
-    ) -> simpy.Event:
-        """Ask for a transfer in this cycle; the event's value is the cycle of its completion.
-
-        `tag` (layer, operand) is for ports that route by it. `runs` (row_bytes, row_stride, rows, plane_stride,
-        planes) says how its bytes lie; a model without rows and banks cannot tell the difference, and takes the
-        transfer as one run.
-        """
+    def transfer(self, move: Move) -> simpy.Event:
+        """See `Port.transfer`."""
         event = self.env.event()
         if not self._asked:
             at_end_of_cycle(self.env, SUBMIT, self._submit)
-        self._asked.append((is_write, port, self._next_id, address, n_bytes, runs, event))
+        self._asked.append((move.is_write, move.port, self._next_id, move.address, move.n_bytes, move.runs, event))
         self._next_id += 1
         return event
 

@@ -26,6 +26,7 @@ from accelsim.system.placement import best_order, core_places
 from accelsim.system.recurrence import STATE_AT, spread
 from accelsim.system.residency import Residency
 from accelsim.system.schedule import Schedule, Step, lay_out, schedule
+from accelsim.system.tasks import task_of
 from accelsim.workload.ops import Matmul
 from accelsim.workload.shapes import ConvShape, GemmShape, RecurrentShape, VectorShape
 from accelsim.workload.spike import Spike
@@ -215,35 +216,17 @@ class Plan:
         }
 
     def task(self, step: Step, piece: Piece | None = None) -> Task:
-        spec = self.arch.spec
-        matmul = isinstance(step.layer.op, Matmul)
-        first = step.reads[0][0] if step.reads and step.reads[0] else ""
-        layer = step.layer if piece is None else dataclasses.replace(step.layer, work=piece.shape)
-        source = step.reads[1][0] if matmul else f"filter:{step.layer.name}"
-        return Task(
-            layer=layer,
-            trace=self.trace,
-            bits=stored_bits(spec, self.trace, step.layer),
+        return task_of(
+            self.arch.spec,
+            self.trace,
+            step,
+            self.addresses,
+            layer=step.layer if piece is None else dataclasses.replace(step.layer, work=piece.shape),
             rooms=self.rooms,
-            word_bits={b.name: b.word_bits for b in spec.buffers},
-            on_chip=(False, False, self.cores.resident_weights and not matmul),
+            on_chip=(False, False, self.cores.resident_weights and not isinstance(step.layer.op, Matmul)),
             dram_bytes_per_cycle=self._rate(step),
-            burst_bytes=spec.dram.burst_bytes,
-            addresses={
-                "filter": self.addresses[source],
-                "ifmap": self.addresses.get(first, 0),
-                "ofmap": self.addresses[step.writes],
-                "psum": self.addresses["psum"],
-            },
-            objective=spec.mapping.objective,
-            pinned=spec.pin_for(step.layer.name),
-            fused_ops=step.fused_ops,
-            neuron=step.neuron,
-            vector_lanes=spec.vector.lanes,
-            layout=spec.dram.layout,
             tolerance=_TOLERANCE,
             share=None if piece is None else piece.share,
-            factors=spec.mapping.factors,
         )
 
     def contracted(self, step: Step) -> bool:

@@ -22,6 +22,7 @@ from accelsim.system.dram_meter import DramMeter
 from accelsim.system.residency import Residency
 from accelsim.system.result import LayerResult, RunResult
 from accelsim.system.schedule import Schedule, Step, lay_out, schedule
+from accelsim.system.tasks import task_of
 from accelsim.workload.ops import Matmul
 from accelsim.workload.shapes import VectorShape
 from accelsim.workload.trace import Trace
@@ -146,33 +147,15 @@ class _Plan:
 
     def _task(self, index: int) -> Task:
         step = self.schedule.steps[index]
-        spec, resident = self.arch.spec, self.residency.resident
+        resident = self.residency.resident
         here = [all(t in resident for t in tensors) for tensors in step.reads]
-        matmul = isinstance(step.layer.op, Matmul)
-        rooms = tuple(self._room(r, index) for r in self.rooms)
-        first = step.reads[0][0] if step.reads and step.reads[0] else ""
-        return Task(
-            layer=step.layer,
-            trace=self.trace,
-            bits=stored_bits(self.arch.spec, self.trace, step.layer),
-            rooms=rooms,
-            word_bits={b.name: b.word_bits for b in spec.buffers},
-            on_chip=(bool(here) and here[0], step.writes in resident, matmul and here[1]),
-            dram_bytes_per_cycle=spec.dram_bytes_per_cycle(),
-            burst_bytes=spec.dram.burst_bytes,
-            addresses={
-                "filter": self.addresses[step.reads[1][0] if matmul else f"filter:{step.layer.name}"],
-                "ifmap": self.addresses.get(first, 0),
-                "ofmap": self.addresses[step.writes],
-                "psum": self.addresses["psum"],
-            },
-            objective=spec.mapping.objective,
-            pinned=spec.pin_for(step.layer.name),
-            fused_ops=step.fused_ops,
-            neuron=step.neuron,
-            vector_lanes=spec.vector.lanes,
-            layout=spec.dram.layout,
-            factors=spec.mapping.factors,
+        return task_of(
+            self.arch.spec,
+            self.trace,
+            step,
+            self.addresses,
+            rooms=tuple(self._room(r, index) for r in self.rooms),
+            on_chip=(bool(here) and here[0], step.writes in resident, isinstance(step.layer.op, Matmul) and here[1]),
         )
 
     def _room(self, room: Room, index: int) -> Room:
