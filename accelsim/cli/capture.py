@@ -32,10 +32,19 @@ def command_capture(options: argparse.Namespace) -> int:
 
 
 def _real(options: argparse.Namespace, out: Path, common: dict[str, Any]) -> Any:
+    from accelsim.workload.trained import SHIPPED
+
+    if options.model in SHIPPED:
+        return _shipped(options, out, common)
     from accelsim.workload.photographs import DEFAULT
     from accelsim.workload.realdata import make_real_trace, real_network
 
     real_network(options.model)
+    _refuse_onnx(options)
+    return make_real_trace(options.model, out, options.image or DEFAULT, **common)
+
+
+def _refuse_onnx(options: argparse.Namespace) -> None:
     given = {
         "--input": options.input, "--input-shape": options.input_shape, "--batch": options.batch,
         "--skip-unsupported": options.skip_unsupported, "--name": options.name, "--source": options.source,
@@ -43,7 +52,17 @@ def _real(options: argparse.Namespace, out: Path, common: dict[str, Any]) -> Any
     for option, value in given.items():
         if value:
             raise ConfigError("is for ONNX files; a real network knows its own", option)
-    return make_real_trace(options.model, out, options.image or DEFAULT, **common)
+
+
+def _shipped(options: argparse.Namespace, out: Path, common: dict[str, Any]) -> Any:
+    from accelsim.workload.trained_capture import capture_trained
+
+    _refuse_onnx(options)
+    text = options.image or "0"
+    if not (text.isdecimal() and text.isascii()):
+        raise ConfigError(f"must be the number of a sample of the test data, got {text!r}", "--image")
+    settings = {key: common[key] for key in ("weight_bits", "activation_bits", "per_channel")}
+    return capture_trained(options.model, out, int(text), **settings)
 
 
 def _onnx(options: argparse.Namespace, out: Path, common: dict[str, Any]) -> Any:

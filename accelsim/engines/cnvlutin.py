@@ -8,7 +8,7 @@ one. A window lasts as long as its slowest lane, for all filters of the chip at 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ from accelsim.engines.part import Part
 from accelsim.engines.serial_grid import GridSpec, StepTimes, totals
 from accelsim.engines.skip_tiles import check_skipped, pe_times
 from accelsim.engines.tiled import Tiles, TileTimes, Words, WordTables
+from accelsim.mapping.problem import Problem
 from accelsim.workload.shapes import ConvShape
 
 
@@ -72,6 +73,15 @@ class Cnvlutin(DaDianNao):
         """Inputs are not in bricks of nonzeros."""
         shape = part.shape
         return isinstance(shape, ConvShape) and (shape.depthwise or shape.c // shape.g <= self.spec.dense_channels)
+
+    def unit(self, part: Part) -> tuple[int, int, int]:
+        """Whole windows, whose bricks are dealt to the lanes: parts of a window wait for each other more often."""
+        unit = super().unit(part)
+        return unit if self.runs_dense(part) else (unit[0], unit[1], part.loops.channels * part.loops.window)
+
+    def _problem(self, part: Part, bits: dict[str, int]) -> Problem:
+        problem = super()._problem(part, bits)
+        return replace(problem, whole_taps=problem.whole_taps or not self.runs_dense(part))
 
     def costs(self, model: CostModel, bits: dict[str, int]) -> list[Component]:
         """And a register for a nonzero and its offset in each lane of each tile."""

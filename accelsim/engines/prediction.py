@@ -4,13 +4,18 @@ Song et al., Prediction Based Execution on Deep Neural Networks, ISCA 2018. Seri
 output positions along the columns, take one input bit of one product a cycle. Of each set of positions all filters are
 first computed with the high-order bits; where that sum is at or below `threshold`, the output of the ReLU is taken to
 be 0. The others are then added up with the low-order bits: a column shares its inputs, so its outputs that are left
-are packed into the rows; columns wait for each other at the end of each set of positions.
+are packed into the rows; columns wait for each other at the end of each set of positions. Of a window of a max pooling
+that follows, only the output with the largest predicted sum is executed (the first of equal ones; windows that lie in
+one tile). There all predictions of a tile come first; then each row takes its filter's outputs, as many as there are
+columns at a time, so that weights are shared instead of inputs, and rows wait for each other. Sums begin with the bias,
+where the trace holds one.
 
 Layers without a ReLU behind them, or whose sums do not fit one tile, take all bits of all outputs.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,16 +29,19 @@ from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, register_rows
 from accelsim.engines.base import ENGINES
 from accelsim.engines.part import Part
+from accelsim.engines.pool_windows import PoolWindows, TileWindows, pool_behind
 from accelsim.engines.skip_tiles import (
     SparseEngine,
     SparseSpec,
     SparseTimes,
+    biases,
     group_filters,
     group_inputs,
     whole_sums,
     windows,
 )
 from accelsim.engines.tiled import Tiles, TileTimes, WordTables
+from accelsim.mapping.problem import Problem
 from accelsim.workload.ops import Activation, Conv, Linear
 from accelsim.workload.tensors import fused_output
 
@@ -60,6 +68,9 @@ class Prediction(SparseEngine):
             description="a predicted sum at or below it is taken for 0, in units of the integers' products",
         )  # fmt: skip
         predict: bool = pydantic.Field(default=True, description="false: all bits of all outputs, the plain twin")
+        pooling: bool = pydantic.Field(
+            default=True, description="predict which output of a max pooling's window is the largest, too"
+        )
 
     def peak_macs_per_cycle(self, bits: dict[str, int]) -> int:
         """A product needs at least the high-order bits."""
@@ -70,6 +81,10 @@ class Prediction(SparseEngine):
         """The array's edges, whole sums."""
         loops = part.loops
         return int(self.spec.cols), int(self.spec.rows), loops.channels * loops.window
+
+    def _problem(self, part: Part, bits: dict[str, int]) -> Problem:
+        """Sums are cut only where whole ones do not fit: of a part nothing can be told."""
+        return replace(super()._problem(part, bits), whole_taps=True)
 
     def costs(self, model: CostModel, bits: dict[str, int]) -> list[Component]:
         """Serial multipliers with their sums."""
@@ -83,12 +98,16 @@ class Prediction(SparseEngine):
         ]
 
     def interval(self, part: Part, m: Any, n: Any, k: Any) -> Any:
-        """As if half of the outputs were left, and a round more; nothing can be predicted from parts of sums."""
+        """As if half of the outputs were left, or one of a window, and a round more; of parts of sums all."""
         spec, bits, sets = self.spec, part.bits("ifmap"), -(-n // self.spec.rows)
         whole = np.asarray(k) >= part.loops.channels * part.loops.window
         low = self.low_bits(part) if self.predicts(part) else 0
-        rounds = np.where(whole, np.minimum(sets, -(-n // (2 * spec.rows)) + 1), sets)
-        return -(-m // spec.cols) * k * (sets * (bits - low) + rounds * low)
+        positions, pool = -(-m // spec.cols), self._pool(part)
+        rounds = positions * np.minimum(sets, -(-n // (2 * spec.rows)) + 1)
+        if pool is not None:
+            rounds = sets * np.minimum(positions, -(-m // (pool.stride[0] * pool.stride[1] * spec.cols)) + 1)
+        rounds = np.where(whole, rounds, positions * sets)
+        return k * (positions * sets * (bits - low) + rounds * low)
 
     def predicts(self, part: Part) -> bool:
         """Whether the layer's outputs go through a ReLU, and some bits are left for later."""
@@ -121,34 +140,68 @@ class Prediction(SparseEngine):
             if not (tile["first_k"] and tile["last_k"]):
                 steps += int(groups[i] * tile["m"] * n[i] * k[i]) * bits
                 continue
-            left = np.stack([self._left(part, tile, g) for g in range(int(groups[i]))])  # (groups, positions)
-            rounds = -(-left // spec.rows)
-            padded = np.pad(rounds, ((0, 0), (0, -rounds.shape[1] % spec.cols)))
-            each = padded.reshape(len(left), -1, spec.cols)
-            worst = int(each.max(2).sum()) * int(k[i]) * low
-            used = np.minimum(spec.cols, int(tile["m"]) - np.arange(each.shape[1]) * spec.cols)
-            mean = int((-(-each.sum(2) // used)).sum()) * int(k[i]) * low
-            cycles[i] = plain[i] // bits * (bits - low) + worst
-            stalls[i] = worst - mean
-            steps += int(groups[i] * tile["m"] * n[i] * k[i]) * (bits - low) + int(left.sum()) * int(k[i]) * low
+            worst = mean = left = 0
+            for group in range(int(groups[i])):
+                found = self._rounds(part, tile, group)
+                worst, mean, left = (x + y for x, y in zip((worst, mean, left), found, strict=True))
+            each = int(k[i]) * low
+            cycles[i] = plain[i] // bits * (bits - low) + worst * each
+            stalls[i] = (worst - mean) * each
+            steps += int(groups[i] * tile["m"] * n[i] * k[i]) * (bits - low) + left * each
         plain_times = TileTimes.steps(cycles, stalls={"imbalance": stalls})
         return SparseTimes(**vars(plain_times), products=steps)
 
-    def _left(self, part: Part, tile: Any, group: int) -> NDArray[np.int64]:
-        """Outputs of each position that are worth their low-order bits; errors are counted for `info`."""
-        low = self.low_bits(part)
+    def _rounds(self, part: Part, tile: Any, group: int) -> tuple[int, int, int]:
+        """(rounds of the slowest, of the mean, outputs) that are executed: of columns, each with its position's inputs.
+
+        Behind a max pooling rows take rounds, each with its filter's weights, for all positions of the tile.
+        """
+        spec, chosen = self.spec, self._chosen(part, tile, group)  # (positions, filters)
+        packed, together = (spec.rows, spec.cols) if self._pool(part) is None else (spec.cols, spec.rows)
+        left = chosen.sum(1 if self._pool(part) is None else 0, dtype=np.int64)
+        rounds = np.pad(-(-left // packed), (0, -len(left) % together)).reshape(-1, together)
+        used = np.minimum(together, len(left) - np.arange(len(rounds)) * together)
+        return int(rounds.max(1).sum()), int((-(-rounds.sum(1) // used)).sum()), int(left.sum())
+
+    def _pool(self, part: Part) -> PoolWindows | None:
+        found: PoolWindows | None = self.remember(part, "pool", lambda: pool_behind(part))
+        return found if self.spec.pooling else None
+
+    def _chosen(self, part: Part, tile: Any, group: int) -> NDArray[np.bool_]:
+        """Outputs (positions, filters) that are worth their low-order bits; errors are counted for `info`."""
+        high, full = self._sums(part, tile, group)
+        rest = high > self.spec.threshold
+        pool = self._pool(part)
+        if pool is None:
+            lost = int((~rest & (full > 0)).sum())
+        else:
+            shape = (int(tile["images"]), int(tile["rows"]), int(tile["cols"]), -1)
+            of = TileWindows(pool, (int(tile["row0"]), int(tile["col0"])), (shape[1], shape[2]))
+            high, full, rest = (array.reshape(shape) for array in (high, full, rest))
+            lost = 0
+            if of.whole(0).any() and of.whole(1).any():
+                rest &= of.winners(high)
+                positive = np.maximum(full, 0)
+                lost = int((of.largest(positive) > of.largest(np.where(rest, positive, 0))).sum())
+            lost += int((of.open()[None, :, :, None] & ~rest & (full > 0)).sum())
+            rest = rest.reshape(int(tile["m"]), -1)
+        tally = self.remember(part, "tally", lambda: np.zeros(3, np.int64))
+        tally += (rest.size, int(rest.sum()), lost)
+        return np.asarray(rest)
+
+    def _sums(self, part: Part, tile: Any, group: int) -> tuple[Any, Any]:
+        """(sums of the high-order bits, whole sums) of a tile's group: (positions, filters), with biases."""
+        low, first = self.low_bits(part), int(tile["output0"])
+        begins = biases(part).reshape(part.loops.groups, -1)[int(tile["group0"]) + group]
+        begins = begins[first : first + int(tile["n"])].astype(np.float64)
         filters = group_filters(part, tile, group).reshape(int(tile["n"]), -1).astype(np.float64).T
         seen = windows(part, tile, group_inputs(part, tile, group)).reshape(int(tile["m"]), -1).astype(np.int64)
-        tally = self.remember(part, "tally", lambda: np.zeros(3, np.int64))
-        left = np.zeros(len(seen), np.int64)
+        high, full = (np.zeros((len(seen), int(tile["n"]))) for _ in range(2))
         for at in range(0, len(seen), SUMS):  # sums of integers below 2**53: exact in floating point
             block = seen[at : at + SUMS]
-            high = (block >> low << low).astype(np.float64) @ filters
-            rest = high > self.spec.threshold
-            left[at : at + SUMS] = rest.sum(1)
-            lost = ~rest & (block.astype(np.float64) @ filters > 0)
-            tally += (rest.size, int(rest.sum()), int(lost.sum()))
-        return left
+            high[at : at + SUMS] = (block >> low << low).astype(np.float64) @ filters + begins
+            full[at : at + SUMS] = block.astype(np.float64) @ filters + begins
+        return high, full
 
     def words(self, part: Part, tiles: Tiles) -> WordTables:
         """Each input once for the filters of a step, each weight once for its positions, sums once."""

@@ -188,6 +188,22 @@ def whole_sums(part: Part) -> bool:
     return (whole.channels, whole.window) == (own.channels, own.window)
 
 
+def biases(part: Part) -> NDArray[np.int64]:
+    """What each output of the part begins with, in units of its products: group by group; zeros if no trace says."""
+    trace, layer = part.task.trace, part.task.layer.name
+    found, filters, ifmap = (trace.operand(layer, role) for role in ("bias", "filter", "ifmap"))
+    count, share = part.loops.groups * part.loops.outputs, part.task.share
+    if found is None or filters is None or ifmap is None or len(found.shape) != 1:
+        return np.zeros(count, np.int64)
+    unit = np.asarray(filters.scale, np.float64) * float(np.max(ifmap.scale))
+    values = np.rint(found.values().astype(np.float64) * (np.asarray(found.scale) / unit)).astype(np.int64)
+    if share is None:
+        return np.asarray(values)
+    per_group = Loops.of(share.whole).outputs
+    first = share.group0 + np.arange(part.loops.groups)
+    return np.asarray(values[(first[:, None] * per_group + share.output0 + np.arange(part.loops.outputs)).ravel()])
+
+
 def group_inputs(part: Part, tile: Any, group: int) -> Values:
     """Inputs of a tile's group `group` (counted from 0): (images, rows, columns, channels), all of the feature map.
 

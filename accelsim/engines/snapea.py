@@ -5,12 +5,13 @@ value among its negative weights; with a speculative prefix also after the prefi
 threshold, and is then taken to be 0. The lanes of a PE work on neighbouring output positions with one stream of
 weights, so all wait for the slowest. Positions are dealt to the rows of PEs, filters to the columns.
 
-Layers without a ReLU behind them, with negative inputs, or whose sums do not fit one tile, are computed in full.
-Biases are taken to be zero, as traces hold none.
+Sums begin with the bias, where the trace holds one; the threshold is of the speculative products alone. Layers without
+a ReLU behind them, with negative inputs, or whose sums do not fit one tile, are computed in full.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +29,7 @@ from accelsim.engines.skip_tiles import (
     SparseEngine,
     SparseSpec,
     SparseTimes,
+    biases,
     group_filters,
     group_inputs,
     pe_times,
@@ -36,6 +38,7 @@ from accelsim.engines.skip_tiles import (
 )
 from accelsim.engines.snapea_kernels import FINISHED, KNOWN, RIGHT, WRONG, early_stops
 from accelsim.engines.tiled import Tiles, TileTimes, WordTables
+from accelsim.mapping.problem import Problem
 from accelsim.workload.encodings.sign_order import sign_order
 from accelsim.workload.ops import Activation, Conv, Linear
 from accelsim.workload.tensors import fused_output, signed_outputs
@@ -73,6 +76,10 @@ class Snapea(SparseEngine):
         loops = part.loops
         return int(self.spec.rows * self.spec.lanes), int(self.spec.cols), loops.channels * loops.window
 
+    def _problem(self, part: Part, bits: dict[str, int]) -> Problem:
+        """Sums are cut only where whole ones do not fit: of a part nothing can be told."""
+        return replace(super()._problem(part, bits), whole_taps=True)
+
     def costs(self, model: CostModel, bits: dict[str, int]) -> list[Component]:
         """MACs, sums, and the buffer of places in each PE."""
         spec, lanes = self.spec, self.peak_macs_per_cycle({})
@@ -90,8 +97,8 @@ class Snapea(SparseEngine):
 
     # --- which layers stop early ---
 
-    def ordered(self, part: Part) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]] | None:
-        """(order, counts, thresholds) of all filters, or None where every sum is computed in full.
+    def ordered(self, part: Part) -> tuple[NDArray[Any], ...] | None:
+        """(order, counts, biases, thresholds with them) of all filters, or None where every sum is computed in full.
 
         Raises
         ------
@@ -129,7 +136,8 @@ class Snapea(SparseEngine):
             if share is not None:
                 first = share.group0 * (share.whole.m // getattr(share.whole, "g", 1)) + share.output0
                 limits = limits[first : first + len(flat)]
-        return order, counts, limits
+        begins = biases(part)
+        return order, counts, begins, begins + limits
 
     # --- times ---
 
@@ -169,7 +177,7 @@ class Snapea(SparseEngine):
         loops = part.loops
         first = (int(tile["group0"]) + group) * loops.outputs + int(tile["output0"])
         rows = slice(first, first + int(tile["n"]))
-        places, counts, limits = (array[rows] for array in order)
+        places, counts, begins, limits = (array[rows] for array in order)
         # `places` are by channel, then tap; windows by tap, then channel
         channels, taps = loops.channels, loops.window
         moved = (places % taps * channels + places // taps).astype(np.int32)
@@ -182,7 +190,7 @@ class Snapea(SparseEngine):
             block = np.ascontiguousarray(seen[at : at + SUMS].T.astype(np.int32))
             verdict = np.zeros((len(moved), block.shape[1]), np.uint8)
             out = np.zeros(verdict.shape, np.int32)
-            early_stops(block, weights, moved, counts, limits, out, verdict)
+            early_stops(block, weights, moved, counts, begins, limits, out, verdict)
             made[:, at : at + SUMS] = out
             tally += np.bincount(verdict.ravel(), minlength=4)
         return made

@@ -11,18 +11,19 @@ FINISHED, KNOWN, RIGHT, WRONG = 0, 1, 2, 3
 
 
 @kernel
-def early_stops(inputs, weights, order, counts, thresholds, made, verdict):  # type: ignore[no-untyped-def]
+def early_stops(inputs, weights, order, counts, begins, thresholds, made, verdict):  # type: ignore[no-untyped-def]
     """Products made of each sum until it is decided.
 
     inputs: not negative, int32 (weights of a filter, sums). weights, order: int32 (filters, weights) in the order of
-    `sign_order`, and their places. counts: (filters, 3) speculative, positive, negative. thresholds: int64 (filters,);
-    a sum of speculative products at or below it is taken to be negative. made: int32, verdict: uint8 (filters, sums).
+    `sign_order`, and their places. counts: (filters, 3) speculative, positive, negative. begins, thresholds: int64
+    (filters,): a sum begins with its bias; at or below the threshold behind the speculative products it is taken to be
+    negative. made: int32, verdict: uint8 (filters, sums).
     """
     total = np.zeros(inputs.shape[1], np.int64)
     alive = np.zeros(inputs.shape[1], np.int64)
     for f in range(weights.shape[0]):
         ahead, positive, negative = counts[f, 0], counts[f, 1], counts[f, 2]
-        total[:] = 0
+        total[:] = begins[f]
         alive[:] = 1
         verdict[f] = 0
         for i in range(ahead + positive):
@@ -59,4 +60,4 @@ def early_stops(inputs, weights, order, counts, thresholds, made, verdict):  # t
 def _stops():  # type: ignore[no-untyped-def]
     one = np.ones((1, 1), np.int32)
     counts, limits = np.array([[0, 1, 0]], np.int64), np.zeros(1, np.int64)
-    return one, one, np.zeros((1, 1), np.int32), counts, limits, one.copy(), np.zeros((1, 1), np.uint8)
+    return one, one, np.zeros((1, 1), np.int32), counts, limits, limits, one.copy(), np.zeros((1, 1), np.uint8)

@@ -38,13 +38,13 @@ class SnapeaPe:
         self.step = 0
         if self.at < len(self.jobs):
             count = len(self.jobs[self.at][0])
-            self.sums, self.stopped = [0] * count, [False] * count
+            self.sums, self.stopped = [self.jobs[self.at][4]] * count, [False] * count
 
     def clock(self) -> bool:
         """One edge; whether it worked."""
         if self.at == len(self.jobs):
             return False
-        names, lanes, stream, limit = self.jobs[self.at]
+        names, lanes, stream, limit, bias = self.jobs[self.at]
         if stream:
             kind, place, weight = stream[self.step]
             for k, seen in enumerate(lanes):
@@ -54,7 +54,7 @@ class SnapeaPe:
                 if kind == "negative" and self.sums[k] < 0:
                     self.stopped[k] = True
                 last = self.step + 1 == len(stream) or stream[self.step + 1][0] != "ahead"
-                if kind == "ahead" and last and self.sums[k] <= limit:
+                if kind == "ahead" and last and self.sums[k] - bias <= limit:
                     self.stopped[k], self.sums[k] = True, 0
             self.step += 1
         if self.step == len(stream) or all(self.stopped):
@@ -66,8 +66,9 @@ class SnapeaPe:
 
 
 def snapea(
-    layer: list[tuple[Values, Values]], rows: int, cols: int, lanes: int, prefix: int, limits: list[float], stages: int
-) -> tuple[dict[Any, int], int]:
+    layer: list[tuple[Values, Values]], rows: int, cols: int, lanes: int, prefix: int, limits: list[float], stages: int,
+    bias: Values,
+) -> tuple[dict[Any, int], int]:  # fmt: skip
     """(results after the ReLU of each (group, position, filter), clocks)."""
     filters = [(g, f) for g, (_, w) in enumerate(layer) for f in range(len(w))]
     array = []
@@ -78,7 +79,8 @@ def snapea(
                 stream = stream_of(layer[g][1][f], prefix)
                 for m in range(r * lanes, len(layer[g][0]), rows * lanes):
                     here = range(m, min(m + lanes, len(layer[g][0])))
-                    jobs.append(([(g, i, f) for i in here], layer[g][0][m : m + lanes], stream, limits[number]))
+                    begin = int(bias[number])
+                    jobs.append(([(g, i, f) for i in here], layer[g][0][m : m + lanes], stream, limits[number], begin))
             array.append(SnapeaPe(jobs))
     clocks = 0
     while any([pe.clock() for pe in array]):
@@ -87,38 +89,52 @@ def snapea(
 
 
 def prediction(
-    layer: list[tuple[Values, Values]], rows: int, cols: int, bits: int, high: int, threshold: int, signed: bool
-) -> tuple[dict[Any, int], int]:
-    """(results after the ReLU, clocks): PEs add one input bit of one product a cycle, highest bits first."""
+    layer: list[tuple[Values, Values]], rows: int, cols: int, bits: int, high: int, threshold: int, signed: bool,
+    bias: Values, pools: list[list[int]], by_rows: bool,
+) -> tuple[dict[Any, int], int]:  # fmt: skip
+    """(results after the ReLU, clocks): PEs add one input bit of one product a cycle, highest bits first.
+
+    pools: positions of each window of a max pooling; of them the one with the largest predicted sum is executed.
+    by_rows: the second step gives each row a filter and packs positions; else each column a position and packs filters.
+    """
     results: dict[Any, int] = {}
     clocks = 0
     for g, (a, w) in enumerate(layer):
-        for m0 in range(0, len(a), cols):
-            columns = range(m0, min(m0 + cols, len(a)))
-            sums = {(m, f): 0 for m in columns for f in range(len(w))}
+        sums = {(m, f): int(bias[g * len(w) + f]) for m in range(len(a)) for f in range(len(w))}
+        sets = [range(m0, min(m0 + cols, len(a))) for m0 in range(0, len(a), cols)]
+        for columns in sets:
             for f0 in range(0, len(w), rows):
                 for bit in range(bits - 1, bits - 1 - high, -1):
                     for k in range(a.shape[1]):
                         clocks += 1
                         _add(sums, a, w, columns, range(f0, min(f0 + rows, len(w))), k, bit, bits, signed)
-            queues = {m: [f for f in range(len(w)) if sums[m, f] > threshold] for m in columns}
-            state = {m: (0, bits - 1 - high, 0) for m in columns}  # first output of the round, bit, product
-            while any(state[m][0] < len(queues[m]) for m in columns):
+        chosen = {name for name, value in sums.items() if value > threshold}
+        for f in range(len(w)):
+            wins = {max(pool, key=lambda m: (sums[m, f], -m)) for pool in pools}
+            chosen -= {(m, f) for pool in pools for m in pool if m not in wins}
+        together, packed, count = (rows, cols, len(w)) if by_rows else (cols, rows, len(a))
+        for first_pe in range(0, count, together):
+            own = range(first_pe, min(first_pe + together, count))
+            queues = {
+                x: [(m, f) for (m, f) in sorted(chosen) if (f if by_rows else m) == x] for x in own
+            }  # fmt: skip
+            state = {x: (0, bits - 1 - high, 0) for x in own}  # first output of the round, bit, product
+            while any(state[x][0] < len(queues[x]) for x in own):
                 clocks += 1
-                for m in columns:
-                    first, bit, k = state[m]
-                    if first >= len(queues[m]):
+                for x in own:
+                    first, bit, k = state[x]
+                    if first >= len(queues[x]):
                         continue
-                    _add(sums, a, w, [m], queues[m][first : first + rows], k, bit, bits, signed)
+                    for m, f in queues[x][first : first + packed]:
+                        _add(sums, a, w, [m], [f], k, bit, bits, signed)
                     k += 1
                     if k == a.shape[1]:
                         k, bit = 0, bit - 1
                     if bit < 0:
-                        first, bit = first + rows, bits - 1 - high
-                    state[m] = first, bit, k
-            for m in columns:
-                for f in range(len(w)):
-                    results[g, m, f] = max(0, sums[m, f]) if f in queues[m] else 0
+                        first, bit = first + packed, bits - 1 - high
+                    state[x] = first, bit, k
+        for m, f in sums:
+            results[g, m, f] = max(0, sums[m, f]) if (m, f) in chosen else 0
     return results, clocks
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from accelsim.workload.column_groups import combine_columns
 from accelsim.workload.network import Network, Node
-from accelsim.workload.ops import Activation, Conv, Input, Linear
+from accelsim.workload.ops import Activation, Conv, Input, Linear, Pool
 from accelsim.workload.trace import Trace, TraceWriter
 from tests.engines.test_bit_serial import cycles_of, engine, layer_of, task_of
 
@@ -22,7 +22,7 @@ SEEDS = range(10)
 
 def with_relu(
     path: Path, a: Any, w: Any, bits: int, *, stride: int = 1, pad: int = 0, encoding: str = "dense",
-    signed: bool = False, relu: bool = True, **options: Any,
+    signed: bool = False, relu: bool = True, bias: Any = None, pool: Pool | None = None, **options: Any,
 ) -> tuple[Network, Trace]:  # fmt: skip
     """A layer of non-negative inputs with a ReLU behind it."""
     if a.ndim == 2:
@@ -32,10 +32,14 @@ def with_relu(
     nodes = [Node("x", Input(a.shape)), Node("before", Activation("relu"), ("x",)), Node("layer", op, ("before",))]
     if relu:
         nodes.append(Node("after", Activation("relu"), ("layer",)))
+    if pool is not None:
+        nodes.append(Node("pool", pool, ("after",)))
     network = Network("net", nodes)
     with TraceWriter(path / "t.trace", network, name="t") as writer:
         writer.add("layer", "ifmap", a.astype(np.int16), bits=bits, signed=signed)
         writer.add("layer", "filter", w.astype(np.int16), bits=8, signed=True, encoding=encoding, **options)
+        if bias is not None:
+            writer.add("layer", "bias", bias.astype(np.int32), bits=32, signed=True)
     return network, Trace.open(path / "t.trace")
 
 
@@ -56,11 +60,25 @@ def random_layer(rng: Any) -> tuple[Any, Any, int, int]:
     return a, w, stride, pad
 
 
-def relu_of(layer: Any) -> dict[Any, int]:
+def relu_of(layer: Any, bias: Any) -> dict[Any, int]:
     return {
-        (g, m, f): max(0, int(value))
+        (g, m, f): max(0, int(value + bias[g * len(w) + f]))
         for g, (a, w) in enumerate(layer) for (m, f), value in np.ndenumerate(a.astype(np.int64) @ w.T.astype(np.int64))
     }  # fmt: skip
+
+
+def pool_windows(p: int, q: int, kernel: int, stride: int, pad: int) -> list[list[int]]:
+    """Positions of each window of a max pooling over p x q outputs."""
+    count = [(size + 2 * pad - kernel) // stride + 1 for size in (p, q)]
+    return [
+        [
+            y * q + x
+            for y in range(i * stride - pad, i * stride - pad + kernel)
+            for x in range(j * stride - pad, j * stride - pad + kernel)
+            if 0 <= y < p and 0 <= x < q
+        ]
+        for i in range(count[0]) for j in range(count[1])
+    ]  # fmt: skip
 
 
 def lowered(made: Any, network: Network, trace: Trace) -> Any:
@@ -76,19 +94,20 @@ def test_snapea(seed: int, prefix: int, tmp_path: Path) -> None:
     prefix = min(prefix, w[0].size)
     limits = [float(x) for x in rng.integers(-40, 60, len(w)) + 0.25]
     options: dict[str, Any] = {"prefix": prefix, "thresholds": limits} if prefix else {}
+    bias = rng.integers(-60, 60, len(w)) * int(seed % 2)
     network, trace = with_relu(
-        tmp_path, a, w, 8, stride=stride, pad=pad, encoding="sign_order", **options
+        tmp_path, a, w, 8, stride=stride, pad=pad, encoding="sign_order", bias=bias if seed % 2 else None, **options
     )  # fmt: skip
     rows, cols, lanes, stages = (int(x) for x in rng.integers(1, 4, 4))
     layer = unrolled(a, w, stride, pad)
     # the encoding breaks ties by place in (channel, tap), so the model walks the filters in that order
     taps = w[0, 0].size if w.ndim == 4 else 1
     turned = [tuple(x.reshape(len(x), taps, -1).swapaxes(1, 2).reshape(len(x), -1) for x in pair) for pair in layer]
-    results, clocks = models.snapea(turned, rows, cols, lanes, prefix, limits, stages)  # type: ignore[arg-type]
+    results, clocks = models.snapea(turned, rows, cols, lanes, prefix, limits, stages, bias)  # type: ignore[arg-type]
     table = lowered(engine("snapea", rows=rows, cols=cols, lanes=lanes, latency_cycles=stages), network, trace)
     assert cycles_of(table) == clocks
     table.check()
-    truth = relu_of(layer)
+    truth = relu_of(layer, bias)
     wrong = [name for name in truth if truth[name] != results[name]]
     assert table.info["mispredicted"] == len(wrong)
     assert all(results[name] == 0 for name in wrong)
@@ -106,15 +125,31 @@ def test_prediction(seed: int, signed: bool, tmp_path: Path) -> None:
     if signed:
         a = a - 8 * (a > 0)
     threshold = int(rng.choice([0, 20]))
-    network, trace = with_relu(tmp_path, a, w, bits, stride=stride, pad=pad, signed=signed)
+    bias, pools, pool = rng.integers(-60, 60, len(w)), [], None
+    if a.ndim == 4 and seed % 2:
+        kernel, step, edge = 2, int(rng.integers(1, 3)), int(rng.integers(0, 2))
+        p, q = ((size + 2 * pad - r) // stride + 1 for size, r in zip(a.shape[2:], w.shape[2:], strict=True))
+        if min(p, q) + 2 * edge >= kernel:
+            pool, pools = Pool("max", kernel, step, edge), pool_windows(p, q, kernel, step, edge)
+    network, trace = with_relu(tmp_path, a, w, bits, stride=stride, pad=pad, signed=signed, bias=bias, pool=pool)
     rows, cols = (int(x) for x in rng.integers(1, 4, 2))
     layer = unrolled(a, w, stride, pad)
-    results, clocks = models.prediction(layer, rows, cols, bits, high or 3, threshold, signed)
+    results, clocks = models.prediction(
+        layer, rows, cols, bits, high or 3, threshold, signed, bias, pools, pool is not None
+    )  # fmt: skip
     table = lowered(engine("prediction", rows=rows, cols=cols, high_bits=high, threshold=threshold), network, trace)
     assert cycles_of(table) == clocks
     table.check()
-    truth = relu_of(layer)
-    assert table.info["mispredicted"] == sum(truth[name] > 0 and results[name] == 0 for name in truth)
+    truth = relu_of(layer, bias)
+    lost = sum(truth[name] > 0 and results[name] == 0 for name in truth)
+    if pools:
+        in_pool = {m for window in pools for m in window}
+        lost = sum(truth[g, m, f] > 0 and not results[g, m, f] for g, m, f in truth if m not in in_pool)
+        lost += sum(
+            max(truth[g, m, f] for m in window) > max(results[g, m, f] for m in window)
+            for window in pools for g, (_, w_) in enumerate(layer) for f in range(len(w_))
+        )  # fmt: skip
+    assert table.info["mispredicted"] == lost
     assert all(results[name] in (0, truth[name]) for name in truth)
 
 

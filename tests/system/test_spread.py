@@ -103,3 +103,19 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     trace = accelsim.open_workload("lenet5", densities=path, weight_density=0.9)
     conv, last = (trace.operand(layer, "filter") for layer in ("conv2", "fc2"))
     assert conv is not None and last is not None and 0.4 < conv.density < 0.6 < 0.85 < last.density
+
+
+def test_digits_are_captured_by_number(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for sample in (0, 1):
+        assert call(capsys, "capture", "lenet_digits", "--image", sample, "--out", tmp_path / f"{sample}.trace").code == 0
+    first, other = (accelsim.open_workload(tmp_path / f"{sample}.trace") for sample in (0, 1))
+    kept = [trace.operand("conv2", "filter") for trace in (first, other)]
+    assert kept[0] is not None and kept[1] is not None and (kept[0].values() == kept[1].values()).all()
+    spread = accelsim.run_inputs("nullhop", [first, other], overrides=["engine.dense=allow"])
+    assert spread.total()["effectual_macs"].std > 0
+    bad = call(capsys, "capture", "lenet_digits", "--image", 360, "--out", tmp_path / "x.trace")
+    assert bad.code == 2 and "sample must be 0 to 359, got 360" in bad.err
+    bad = call(capsys, "capture", "lenet_digits", "--image", "cat", "--out", tmp_path / "x.trace")
+    assert bad.code == 2 and "--image: must be the number of a sample of the test data, got 'cat'" in bad.err
+    bad = call(capsys, "capture", "lstm_digits", "--out", tmp_path / "x.trace")
+    assert bad.code == 2 and "must be a network without recurrent layers" in bad.err
