@@ -107,7 +107,8 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
 
 def test_digits_are_captured_by_number(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for sample in (0, 1):
-        assert call(capsys, "capture", "lenet_digits", "--image", sample, "--out", tmp_path / f"{sample}.trace").code == 0
+        out = tmp_path / f"{sample}.trace"
+        assert call(capsys, "capture", "lenet_digits", "--image", sample, "--out", out).code == 0
     first, other = (accelsim.open_workload(tmp_path / f"{sample}.trace") for sample in (0, 1))
     kept = [trace.operand("conv2", "filter") for trace in (first, other)]
     assert kept[0] is not None and kept[1] is not None and (kept[0].values() == kept[1].values()).all()
