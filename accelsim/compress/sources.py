@@ -285,7 +285,7 @@ def _check_shape(layer: Layer, role: str, shape: tuple[int, ...], any_batch: boo
 
 @kernel
 def smooth(magnitudes, words, unit, out):  # type: ignore[no-untyped-def]
-    """out = sign * (|magnitude| - 1 + fraction) * unit: the 12 low bits of a word fill the gaps of a table."""
+    """out = sign * (|magnitude| - 1 + fraction) * 4096 unit: the 12 low bits of a word fill the gaps of a table."""
     half = unit * np.float32(0.5)
     for i in range(out.size):
         m = np.int32(magnitudes[i])
