@@ -61,8 +61,9 @@ def layer_of(
         op = Conv(w.shape[0], w.shape[2:], stride, pad, 1, a.shape[1] // w.shape[1], bias=bias)
     network = Network("net", [Node("x", Input(a.shape)), Node("layer", op, ("x",))])
     with TraceWriter(path, network, name="t") as writer:
-        writer.add("layer", "ifmap", a.astype(np.int16), bits=bits[0], signed=signed)
-        writer.add("layer", "filter", w.astype(np.int16), bits=bits[1], signed=True)
+        wide = np.int32 if max(bits) > 15 else np.int16
+        writer.add("layer", "ifmap", a.astype(wide), bits=bits[0], signed=signed)
+        writer.add("layer", "filter", w.astype(wide), bits=bits[1], signed=True)
     return network, Trace.open(path)
 
 

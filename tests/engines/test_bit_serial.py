@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,52 +13,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
-from accelsim.engines.base import ENGINES, Task
-from accelsim.engines.tiled import TiledEngine
-from accelsim.mapping.problem import Mapping, Room
-from accelsim.sim.passes import PassTable
+from accelsim.engines.base import ENGINES
+from accelsim.mapping.problem import Mapping
 from accelsim.workload.network import Network, Node
-from accelsim.workload.ops import Conv, Input, Linear
+from accelsim.workload.ops import Input, Linear
 from accelsim.workload.trace import Trace, TraceWriter, synthetic_trace
 from tests.engines import bit_twin as twin
+from tests.engines.sparse_bench import MUCH, WHOLE, cycles_of, engine, layer_of, task_of
 from tests.references import reference
-
-MUCH = 2**20
-WHOLE = Mapping(MUCH, MUCH, MUCH, MUCH, MUCH, MUCH, MUCH, MUCH, "mnk")
-ROOM = Room("all", 10**9, ("ifmap", "filter", "psum", "ofmap"), 2)
-BITS = {"ifmap": 16, "filter": 16, "psum": 32, "ofmap": 16}
-
-
-def engine(kind: str, **fields: Any) -> TiledEngine:
-    made = ENGINES.lookup(kind)
-    built = made(made.Spec(**fields))
-    assert isinstance(built, TiledEngine)
-    return built
-
-
-def task_of(network: Network, trace: Trace, pinned: Mapping | None = WHOLE) -> Task:
-    name = network.layers[-1].name
-    return Task(network[name], trace, BITS, (ROOM,), {"all": 64}, dram_bytes_per_cycle=Fraction(4), pinned=pinned)
-
-
-def cycles_of(table: PassTable) -> int:
-    rows = table.rows
-    return int(rows["stream_cycles"][:-1].sum() + rows["finish_cycles"][-1])
-
-
-def layer_of(
-    path: Path, a: Any, w: Any, bits: tuple[int, int], *, stride: int = 1, pad: int = 0, signed: bool = False
-) -> tuple[Network, Trace]:
-    if a.ndim == 2:
-        op: Any = Linear(w.shape[0])
-    else:
-        op = Conv(w.shape[0], w.shape[2:], stride, pad, 1, a.shape[1] // w.shape[1])
-    network = Network("net", [Node("x", Input(a.shape)), Node("layer", op, ("x",))])
-    with TraceWriter(path, network, name="t") as writer:
-        wide = np.int32 if max(bits) > 15 else np.int16
-        writer.add("layer", "ifmap", a.astype(wide), bits=bits[0], signed=signed)
-        writer.add("layer", "filter", w.astype(wide), bits=bits[1], signed=True)
-    return network, Trace.open(path)
 
 
 @st.composite
@@ -124,7 +85,7 @@ def test_cycles_equal_a_walk_over_the_bits(
     kind: str, fields: dict[str, Any], rule: Any, case: dict[str, Any], tmp_path_factory: Any
 ) -> None:
     network, trace = layer_of(
-        tmp_path_factory.mktemp("t") / "t.trace", case["a"], case["w"], case["bits"],
+        tmp_path_factory.mktemp("t") / "t.trace", case["a"], case["w"], bits=case["bits"],
         stride=case["stride"], pad=case["pad"], signed=case["signed"],
     )  # fmt: skip
     steps, turns = steps_of(case)
@@ -140,7 +101,7 @@ def test_cycles_equal_a_walk_over_the_bits(
 def test_low_zero_bits_are_skipped_in_groups(case: dict[str, Any], group: int, tmp_path_factory: Any) -> None:
     a = np.abs(case["a"])
     path = tmp_path_factory.mktemp("t") / "t.trace"
-    network, trace = layer_of(path, a, case["w"], case["bits"], stride=case["stride"], pad=case["pad"])
+    network, trace = layer_of(path, a, case["w"], bits=case["bits"], stride=case["stride"], pad=case["pad"])
     steps, turns = steps_of({**case, "a": a})
     costs = [twin.minor(1 if turns else group)(step) for step in steps]
     built = engine("dynamic_stripes", **case["chip"], minor_bit=True, group_size=group)
@@ -157,7 +118,7 @@ def test_columns_run_ahead_of_the_slowest(case: dict[str, Any], registers: int, 
     case = {**case, "a": a}
     path = tmp_path_factory.mktemp("t") / "t.trace"
     signed = case["signed"]
-    network, trace = layer_of(path, a, w, case["bits"], stride=case["stride"], pad=case["pad"], signed=signed)
+    network, trace = layer_of(path, a, w, bits=case["bits"], stride=case["stride"], pad=case["pad"], signed=signed)
     columns = case["chip"]["columns"]
     costs = []
     for seen, _ in steps_of(case)[0]:
@@ -171,7 +132,7 @@ def test_columns_run_ahead_of_the_slowest(case: dict[str, Any], registers: int, 
 def test_tiles_that_lie_on_the_grid_of_steps_add_up_to_the_layer(kind: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     a, w = rng.integers(0, 100, (2, 16, 8, 8)), rng.integers(-50, 50, (12, 16, 3, 3))
-    network, trace = layer_of(tmp_path / "t.trace", a, w, (8, 8), pad=1)
+    network, trace = layer_of(tmp_path / "t.trace", a, w, bits=(8, 8), pad=1)
     built = engine(kind, lanes=4, columns=4, rows=2, tiles=2)
     task = task_of(network, trace)
     whole = cycles_of(built.lower(task))
@@ -188,7 +149,7 @@ def test_tiles_that_lie_on_the_grid_of_steps_add_up_to_the_layer(kind: str, tmp_
 def test_steps_in_turn_go_on_across_tiles(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     a, w = rng.integers(0, 2, (1, 64)), rng.integers(-50, 50, (16, 64))
-    network, trace = layer_of(tmp_path / "t.trace", a, w, (7, 8))
+    network, trace = layer_of(tmp_path / "t.trace", a, w, bits=(7, 8))
     built = engine("stripes", lanes=4, columns=8, rows=2, tiles=2)
     for pin in (WHOLE, Mapping(1, 1, 1, 1, 4, 32, 1, 1, "nkm")):
         assert cycles_of(built.lower(task_of(network, trace, pin))) == 16 * 4 + 7 - 1
@@ -197,7 +158,7 @@ def test_steps_in_turn_go_on_across_tiles(tmp_path: Path) -> None:
 def test_wide_operands_take_units_side_by_side(tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
     a, w = rng.integers(0, 200, (1, 8, 4, 4)), rng.integers(-100, 100, (8, 8, 1, 1))
-    network, trace = layer_of(tmp_path / "t.trace", a, w, (8, 8))
+    network, trace = layer_of(tmp_path / "t.trace", a, w, bits=(8, 8))
     built = engine("stripes", lanes=8, columns=4, rows=4, tiles=1, pe_width=4)
     # two columns for a window, two rows for a filter: 8 sets of windows x 4 sets of filters x 4 bits
     assert cycles_of(built.lower(task_of(network, trace))) == 8 * 4 * 4
@@ -209,7 +170,7 @@ def test_wide_operands_take_units_side_by_side(tmp_path: Path) -> None:
 def test_a_unit_steps_once_for_each_bit_of_each_brick(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     a, w = rng.integers(0, 16, (1, 8, 4, 4)), rng.integers(-8, 8, (6, 8, 3, 3))
-    network, trace = layer_of(tmp_path / "t.trace", a, w, (4, 4), pad=1)
+    network, trace = layer_of(tmp_path / "t.trace", a, w, bits=(4, 4), pad=1)
     grid = {"lanes": 4, "columns": 4, "rows": 2, "tiles": 1}
     task = task_of(network, trace)
     stripes = engine("stripes", **grid).lower(task)
@@ -263,7 +224,7 @@ def test_groups_of_columns_cannot_run_apart() -> None:
 def test_a_rearranged_first_layer_cannot_be_cut_by_taps(tmp_path: Path) -> None:
     rng = np.random.default_rng(9)
     a, w = rng.integers(0, 100, (1, 3, 8, 8)), rng.integers(-50, 50, (4, 3, 3, 3))
-    network, trace = layer_of(tmp_path / "t.trace", a, w, (8, 8), stride=2)
+    network, trace = layer_of(tmp_path / "t.trace", a, w, bits=(8, 8), stride=2)
     pin = Mapping(1, 1, MUCH, MUCH, MUCH, MUCH, 1, 1, "mnk")
     with pytest.raises(ConfigError, match="layer layer: a pinned mapping of a first layer needs taps: all"):
         engine("stripes").lower(task_of(network, trace, pin))
@@ -290,7 +251,7 @@ def test_layers_equal_the_published_simulator(tmp_path: Path) -> None:
             a, w = a.swapaxes(2, 3), w.swapaxes(2, 3)
         bits = int(row["act_prec"]), int(row["wgt_prec"])
         stride, pad = int(row["stride"]), int(row["pad"])
-        made[name] = layer_of(tmp_path / f"{name}.trace", a, w, bits, stride=stride, pad=pad)
+        made[name] = layer_of(tmp_path / f"{name}.trace", a, w, bits=bits, stride=stride, pad=pad)
     compared = 0
     for run in runs:
         given_fields = dict(pair.split("=") for pair in run["params"].split(";"))
