@@ -17,7 +17,7 @@ import numpy as np
 from accelsim.base.kernels import kernel
 from accelsim.noc import flit_state as fs
 from accelsim.noc.flit_events import queue_flow
-from accelsim.noc.flit_kernel import run_flits, run_trace
+from accelsim.noc.flit_kernel import no_rows, run_flits, run_trace
 from accelsim.noc.flit_state import (
     ACTIVE,
     EVENTS,
@@ -176,7 +176,15 @@ def make_packets(
 
 @kernel
 def drive(
-    m: Any, par: Any, probability: float, generators: Any, queue_time: Any, targets: Any, made: Any, cycles: int
+    m: Any,
+    rows: Any,
+    par: Any,
+    probability: float,
+    generators: Any,
+    queue_time: Any,
+    targets: Any,
+    made: Any,
+    cycles: int,
 ) -> Any:
     """Up to `cycles` cycles; fewer when all that is recorded has drained (or with STOPPED, when all is quiet)."""
     for n in range(cycles):
@@ -191,7 +199,7 @@ def drive(
         par[DELIVERED] = MANY - m[par[FIRST_FLOW] - 1]
         until = m[NOW] + 1
         while m[NOW] < until:
-            run_flits(m, until)
+            run_flits(m, rows, until)
     return cycles
 
 
@@ -232,7 +240,7 @@ class Trace:
     def run(self) -> int:
         """Send them all; the cycle in which the network is idle again."""
         flows = self.first + fs.F_SIZE * np.arange(len(self.created))
-        return int(run_trace(self.memory, self.created, flows))
+        return int(run_trace(self.memory, no_rows(), self.created, flows))
 
     def switched(self, graph: RouterGraph) -> tuple[int, int]:
         """Flits over links between routers, and flits through switches."""
@@ -338,6 +346,7 @@ class BookSim:
             self._make_room(piece)
             ran = drive(
                 self.memory,
+                no_rows(),
                 self.par,
                 self.rate / self.flits,
                 self.generators,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from accelsim.base.counts import ActionCounts
+from accelsim.base.errors import DeadlockError, SimulationBug
 from accelsim.noc import flit_state as fs
 from accelsim.noc.flit_events import release_flow, write_flow
-from accelsim.noc.flit_kernel import run_flits
+from accelsim.noc.flit_kernel import release_rows, run_flits
 from accelsim.noc.graph import IntArray, RouterGraph
-from accelsim.noc.model import Kind, Message, NocStats, StagedNoc
+from accelsim.noc.model import FOREVER, Completion, Kind, Message, NocStats, StagedNoc, Terminals
 from accelsim.noc.plan import Flow, plan
 from accelsim.noc.router import RouterSpec
+from accelsim.noc.rows import Rows
 
 
 class DetailedNoc(StagedNoc):
@@ -42,34 +44,98 @@ class DetailedNoc(StagedNoc):
         self.layout = fs.Layout(graph, spec, log_rows, where)
         self.memory: IntArray = self.layout.memory
         self._end = self.layout.end
-        self._logs = log_rows > 0
-        self._free: dict[int, list[int]] = {}
+        self._rows = Rows()
+        self._row_ids: set[int] | None = set()  # open messages of the rows; None: not known without a look
+        self._fresh: list[tuple[int, int, int, int, int]] = []  # on their way into the rows
+        self._counts: list[int] = []  # free words for counts
         self._ids: dict[int, tuple[int, list[int]]] = {}  # count of its open flows -> (message id, flows)
         self._plans: dict[tuple[tuple[int, ...], tuple[int, ...], Kind], list[Flow]] = {}
         self._trees: dict[tuple[int, tuple[int, ...]], int] = {}
         self._added_flits = 0
+        self._flows = 0
+        self._logs = log_rows > 0
         self.logged_flows: dict[int, tuple[int, int]] = {}  # flow in the log -> (message id, number in its plan)
 
+    def submit(
+        self, now: int, message_id: int, src: Terminals, dst: Terminals, n_bytes: int, kind: Kind | None = None
+    ) -> None:
+        """See `NocModel.submit`."""
+        if self._row_ids is None:
+            self._row_ids = self._rows.open_ids(self.memory)
+        if message_id in self._row_ids:
+            raise SimulationBug(f"{self.where}: message {message_id} is under way already")
+        if (
+            isinstance(src, int)
+            and isinstance(dst, int)
+            and kind in (None, "unicast")
+            and now >= self._now
+            and message_id not in self._open
+            and 0 <= src < self.terminals
+            and 0 <= dst < self.terminals
+            and n_bytes > 0
+        ):
+            self._row_ids.add(message_id)
+            self._fresh.append((now, message_id, self.layout.terminal(src), dst, n_bytes))
+        else:
+            super().submit(now, message_id, src, dst, n_bytes, kind)
+
+    def submit_many(self, now: IntArray, ids: IntArray, src: IntArray, dst: IntArray, n_bytes: IntArray) -> None:
+        """See `NocModel.submit_many`."""
+        now, ids, src, dst, n_bytes = self._checked_columns(now, ids, src, dst, n_bytes)
+        self._enter_fresh()
+        self._rows.append(self.memory, (now, ids, self.layout.terminals + self.layout.t_size * src, dst, n_bytes))
+        self._row_ids = None
+
+    def _open_ids(self) -> set[int]:
+        self._enter_fresh()
+        return self._rows.open_ids(self.memory) | set(self._open)
+
+    def _enter_fresh(self) -> None:
+        """What was submitted one by one goes into the rows."""
+        fresh = self._fresh
+        if len(fresh) < 4:
+            for message in fresh:
+                self._rows.add(self.memory, *message)
+        else:
+            columns = np.array(fresh, np.int64).T
+            self._rows.append(self.memory, (columns[0], columns[1], columns[2], columns[3], columns[4]))
+        fresh.clear()
+
     def _allocate(self, words: int) -> int:
-        """Address of a record, to be written in full; the memory grows when it must."""
-        free = self._free.setdefault(words, [])
-        if free:
-            return free.pop()
+        """Address of a record of zeros; the memory grows when it must."""
         at, self._end = self._end, self._end + words
         if self._end > len(self.memory):
             self.memory = np.concatenate([self.memory, np.zeros(max(words, len(self.memory)), np.int64)])
         return at
 
+    def _add_flows(self) -> None:
+        """Double the number of flow records."""
+        self._flows = max(64, 2 * self._flows)
+        first = self._allocate(fs.F_SIZE * self._flows)
+        records = self.memory[first : first + fs.F_SIZE * self._flows].reshape(-1, fs.F_SIZE)
+        records[:, fs.F_NEXT] = first + fs.F_SIZE * np.arange(1, self._flows + 1)
+        records[-1, fs.F_NEXT] = self.memory[fs.FREE_FLOW]
+        self.memory[fs.FREE_FLOW] = first
+
+    def _take_flow(self) -> int:
+        if self.memory[fs.FREE_FLOW] == 0:
+            self._add_flows()
+        flow = int(self.memory[fs.FREE_FLOW])
+        self.memory[fs.FREE_FLOW] = self.memory[flow + fs.F_NEXT]
+        return flow
+
     def _start(self, message: Message) -> None:
-        if self.memory[fs.NOW] < message.now:  # idle until now: only credits can be under way
-            run_flits(self.memory, message.now)
+        self._release_rows(message)
         flows = self._plan(message)
-        count = self._allocate(1)
-        rows = [self._allocate(fs.F_SIZE) for _ in flows]
+        count = self._counts.pop() if self._counts else self._allocate(1)
+        rows = [self._take_flow() for _ in flows]
         self._ids[count] = (message.id, rows)
         if self._logs:
             self.logged_flows.update((row, (message.id, n)) for n, row in enumerate(rows))
         m = self.memory
+        if m[fs.UNDER_WAY] == 0:
+            m[fs.BUSY_SINCE] = message.now
+        m[fs.UNDER_WAY] += 1
         m[count] = len(flows)
         for row, flow in zip(rows, flows, strict=True):
             self._write_flow(row, flow, message, count)
@@ -80,6 +146,14 @@ class DetailedNoc(StagedNoc):
             rows = [row for row in rows if m[row + fs.F_CHILDREN] == 0]
         for row in rows:
             release_flow(m, row)
+
+    def _release_rows(self, message: Message) -> None:
+        """Time comes to the message's start, and messages of the same cycle with lower ids start."""
+        self._enter_fresh()
+        if self.memory[fs.NOW] < message.now:  # idle until now: only credits can be under way
+            run_flits(self.memory, self._rows.table, message.now)
+        while release_rows(self.memory, self._rows.table, message.now, message.id):
+            self._add_flows()
 
     def _plan(self, message: Message) -> list[Flow]:
         key = (message.sources, message.targets, message.kind)
@@ -124,17 +198,104 @@ class DetailedNoc(StagedNoc):
             self._trees[key] = at
         return self._trees[key]
 
-    def _run(self, limit: int) -> tuple[int, list[int]]:
+    def _idle(self) -> bool:
         m = self.memory
-        count = run_flits(m, limit)
-        ids = []
-        for at in m[m[fs.AT_DONE] : m[fs.AT_DONE] + count].tolist():
-            message_id, rows = self._ids.pop(at)
+        return not self._fresh and bool(m[fs.UNDER_WAY] == 0 and m[fs.ROW] == m[fs.ROWS])
+
+    def _run(self, limit: int) -> tuple[int, list[int]]:
+        self._enter_fresh()
+        self.memory[fs.PAUSE] = 1
+        before = int(self.memory[fs.ROWS_DONE])
+        while not self._step(limit) and before == self.memory[fs.ROWS_DONE] and self.memory[fs.NOW] < limit:
+            self._add_flows()
+        ids = self._ended_rows(before)[1].tolist()
+        if self._row_ids is not None:
+            self._row_ids.difference_update(ids)
+        return int(self.memory[fs.NOW]), ids + self._ended_others()
+
+    def _step(self, limit: int) -> bool:
+        """Run the kernel; whether messages are complete that are not in the rows."""
+        return bool(run_flits(self.memory, self._rows.table, limit))
+
+    def _ended_rows(self, before: int) -> tuple[IntArray, IntArray]:
+        """Cycles and ids of rows complete since there were `before` of them; counts them."""
+        table, these = self._rows.table, self._rows.since(self.memory, before)
+        ids = table[these, fs.ROW_ID]
+        self._stats.messages += len(these)
+        self._stats.bytes_delivered += int(table[these, fs.ROW_BYTES].sum())
+        if self._logs:
+            flows = table[these, fs.ROW_FLOW].tolist()
+            self.logged_flows.update((flow, (i, 0)) for flow, i in zip(flows, ids.tolist(), strict=True))
+        return table[these, fs.ROW_DONE], ids
+
+    def _ended_others(self) -> list[int]:
+        """Ids of the messages that are complete in this cycle and not in the rows, and the statistics of it."""
+        m, ids = self.memory, []
+        for at in m[m[fs.AT_DONE] : m[fs.AT_DONE] + m[fs.DONE]].tolist():
+            message_id, flows = self._ids.pop(at)
             if not self._logs:  # the log names flows, so they keep their addresses
-                self._free[fs.F_SIZE].extend(rows)
-                self._free[1].append(at)
+                for flow in flows:
+                    m[flow + fs.F_NEXT] = m[fs.FREE_FLOW]
+                    m[fs.FREE_FLOW] = flow
+            self._counts.append(at)
             ids.append(message_id)
-        return int(m[fs.NOW]), ids
+            m[fs.UNDER_WAY] -= 1
+            message = self._open.pop(message_id)
+            self._stats.messages += 1
+            self._stats.bytes_delivered += message.n_bytes * len(message.targets)
+        if ids and m[fs.UNDER_WAY] == 0:
+            m[fs.BUSY] += m[fs.NOW] - m[fs.BUSY_SINCE]
+        return ids
+
+    def _complete(self, cycle: int, message_id: int) -> None:
+        self._done.append((cycle, message_id))
+        self._last = max(self._last, cycle)
+
+    def advance_all(self, limit: int) -> tuple[IntArray, IntArray]:
+        """See `NocModel.advance_all`."""
+        early = []
+        for queue in (self._collected, self._done):
+            while queue and queue[0][0] <= limit:
+                early.append(queue.popleft())
+        pieces = [_columns(early)]
+        while True:
+            due = min(self._staged[0].now, limit) if self._staged else limit
+            while not self._idle() and self.memory[fs.NOW] < due:
+                pieces += self._run_on(due)
+            if due == limit:
+                break
+            self._now = due
+            self._start_all(due)
+        cycles, ids = (np.concatenate(columns) for columns in zip(*pieces, strict=True))
+        if len(cycles):
+            self._last = max(self._last, int(cycles[-1]))
+        self._now = max(self._now, self._last if limit == FOREVER else limit)
+        return cycles, ids
+
+    def _run_on(self, limit: int) -> list[tuple[IntArray, IntArray]]:
+        """Run without a stop at messages of the rows; pieces of completions, in order."""
+        self._enter_fresh()
+        m, before = self.memory, int(self.memory[fs.ROWS_DONE])
+        m[fs.PAUSE] = 0
+        others = self._ended_others() if self._step(limit) else []
+        cycles, ids = self._ended_rows(before)
+        self._row_ids = None
+        now = int(m[fs.NOW])
+        if others:  # these and rows of the same cycle mix
+            first = int(np.searchsorted(cycles, now))
+            mixed = sorted(others + ids[first:].tolist())
+            return [(cycles[:first], ids[:first]), _columns([(now, i) for i in mixed])]
+        if now < limit and self._rows.due(m):  # all flows were in use
+            self._add_flows()
+        return [(cycles, ids)]
+
+    def finish(self) -> int:
+        """See `NocModel.finish`."""
+        cycles, ids = self.advance_all(FOREVER)
+        self._collected.extend(zip(cycles.tolist(), ids.tolist(), strict=True))
+        if not self._idle():
+            raise DeadlockError(f"{self.where}: message {min(self._open_ids())} never arrives{self._waiting_for()}")
+        return self._last
 
     def _waiting_for(self) -> str:
         m = self.memory
@@ -150,6 +311,7 @@ class DetailedNoc(StagedNoc):
     def stats(self) -> NocStats:
         """See `NocModel.stats`."""
         stats = super().stats()
+        stats.busy_cycles = int(self.memory[fs.BUSY])
         graph, m = self.graph, self.memory
         outs = [self.layout.output(link.source, link.source_port) for link in graph.links]
         ends = zip(graph.terminal_router.tolist(), graph.terminal_port.tolist(), strict=True)
@@ -179,3 +341,8 @@ class DetailedNoc(StagedNoc):
         rows = m[m[fs.AT_LOG] : m[fs.AT_LOG] + fs.LOG_SIZE * min(m[fs.LOGGED], m[fs.LOG_ROWS])].reshape(-1, fs.LOG_SIZE)
         flit = rows[:, 3]
         return np.stack([*rows.T[:3], flit >> 2, flit >> 1 & 1, flit & 1, rows[:, 4]], axis=1)
+
+
+def _columns(done: list[Completion]) -> tuple[IntArray, IntArray]:
+    table = np.array(done, np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]

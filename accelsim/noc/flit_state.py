@@ -24,7 +24,6 @@ from accelsim.noc.router import MAX_VC_INPUTS, RouterSpec
     VCS,
     ALL_VCS,  # mask
     SLOTS,  # of a buffer - 1; their number is a power of two
-    BUFFER,  # offset of the buffer in a V record
     V_SIZE,
     O_SIZE,
     TO_VC_BID,  # cycles from routing to the bid for a virtual channel
@@ -42,7 +41,8 @@ from accelsim.noc.router import MAX_VC_INPUTS, RouterSpec
     LOGGED,  # rows written (or dropped)
     LOG_ROWS,
     QUIET,  # cycles without an event after which nothing will move any more
-    AT_CTZ,  # position of the only bit of a word, by the word modulo 67
+    BRANCHES,  # offset of a V record's branches for multicasts
+    AT_PORT,  # input port of a local number
     AT_CLASSES,  # masks of the virtual channels of each class
     AT_ROUTE,
     AT_ARRIVE,  # areas of the event wheel: in each slot a count, then that many events
@@ -55,27 +55,47 @@ from accelsim.noc.router import MAX_VC_INPUTS, RouterSpec
     AT_DONE,
     AT_SCRATCH,
     AT_LOG,
+    FLIT_BYTES,  # of these and the next five, see `PacketSpec` and `RouterSpec`
+    HEADER_FLITS,
+    MOST_FLITS,
+    LANES,  # virtual channels among which ordered messages are shared out; 0 without order
+    CLASSES,
+    FREE_FLOW,  # first of the flow records that nobody uses, a list by F_NEXT
+    ROW,  # next row to be released
+    ROWS,  # rows there are
+    ROWS_DONE,
+    PAUSE,  # stop when a row's message is complete
+    UNDER_WAY,  # messages
+    BUSY_SINCE,
+    BUSY,  # cycles in which some message was under way, up to the last time when there was none
     N_GLOBALS,
-) = range(37)
-#: Router: input virtual channels that bid for an output virtual channel, or for the switch.
-R_VC_BIDS, R_SW_BIDS, R_LISTED, R_INPUT, R_OUTPUT, R_ROUTE, R_NUMBER, R_SIZE = range(8)
-#: Input port: C record behind its virtual channel 0, round-robin pointers, V record 0.
-I_FEEDER, I_CREDIT_CYCLES, I_ACCEPT, I_TURN, I_VC, I_SIZE = range(6)
+) = range(50)
+#: Router: outputs for which some input virtual channel bids with a flit, or for a virtual channel.
+R_READY, R_PENDING, R_LISTED, R_INPUT, R_OUTPUT, R_VC, R_ROUTE, R_NUMBER, R_SIZE = range(9)
+#: Input port: round-robin pointers, cycles of its credits.
+I_ACCEPT, I_TURN, I_CREDIT_CYCLES, I_SIZE = range(4)
 #: Input virtual channel: flits ever written and read; flow of the packet at the front, and whether it goes to
-#: several outputs; outputs on which it wants, has, and can use a virtual channel. B records, buffer follow.
-V_WROTE, V_READ, V_FLOW, V_COPIES, V_PENDING, V_HELD, V_READY, V_ACCEPT, V_ROUTER, V_BIT, V_BRANCH = range(11)
-#: Branch of an input virtual channel: virtual channel held on that output, flits read, channels allowed.
-B_VC, B_READ, B_ALLOWED, B_SIZE = range(4)
-#: Output port: V record 0 of the input it feeds, or minus the T record. C records follow.
-O_TARGET, O_CYCLES, O_PERIOD, O_FREE_AT, O_FREE, O_GRANT, O_FLITS, O_VC = range(8)
-#: Output virtual channel (of a router or a terminal): credits, V record that holds it or 0, pointer, port.
-C_CREDIT, C_HOLDER, C_GRANT, C_PORT, C_SIZE = range(5)
-#: Terminal: V record 0 of its input; queue of flows; virtual channel of the packet on its way in, flits left.
-T_INPUT, T_HEAD, T_TAIL, T_VC, T_LEFT, T_FREE, T_LAST, T_LISTED, T_NUMBER, T_OUTPUT = range(10)
+#: several outputs; outputs on which it wants, and has, a virtual channel; pointer; router; bit; C record behind
+#: it. The branch of a unicast and the buffer follow, then the branches of multicasts by output.
+V_WROTE, V_READ, V_FLOW, V_COPIES, V_PENDING, V_HELD, V_ACCEPT, V_ROUTER, V_BIT, V_FEEDER, V_BRANCH = range(11)
+#: Branch of an input virtual channel: C record that it holds, flits read, channels allowed (one, once it has it).
+B_CHANNEL, B_READ, B_ALLOWED, B_SIZE = range(4)
+V_BUFFER = V_BRANCH + B_SIZE
+#: Output port: pointer as a local number; masks of the input virtual channels that have flit, virtual channel and
+#: credit, and of those that want a virtual channel, and of the latter those that may not have every one. C records
+#: follow.
+O_FREE_AT, O_FREE, O_GRANT, O_READY, O_PENDING, O_LIMITED, O_FLITS, O_CYCLES, O_PERIOD, O_VC = range(10)
+#: Output virtual channel (of a router or a terminal): credits, V record that holds it or 0, pointer, port; V record
+#: that it feeds * 2 ** 36, or minus the T record.
+C_CREDIT, C_HOLDER, C_GRANT, C_PORT, C_TARGET, C_SIZE = range(6)
+#: Terminal: queue of flows; virtual channel of the packet on its way in, flits left.
+T_HEAD, T_TAIL, T_VC, T_LEFT, T_FREE, T_LAST, T_LISTED, T_NUMBER, T_OUTPUT = range(9)
 (
-    F_SOURCE,  # T record
     F_TARGET,  # number of the terminal, or minus the address of a multicast tree
-    F_MESSAGE,  # address of the count of its flows that are not yet delivered
+    F_VCS,  # virtual channels it may use where these have classes
+    F_ANY,  # and where they have none
+    F_SOURCE,  # T record
+    F_MESSAGE,  # address of the count of its flows that are not yet delivered, or minus a row's number and 1
     F_PACKETS,  # not yet injected
     F_PACKET_FLITS,
     F_LAST_FLITS,  # of the last packet
@@ -83,8 +103,6 @@ T_INPUT, T_HEAD, T_TAIL, T_VC, T_LEFT, T_FREE, T_LAST, T_LISTED, T_NUMBER, T_OUT
     F_NEXT,  # flow behind it in that queue, or 0
     F_QUEUED,
     F_DELIVERIES,  # packets yet to arrive, over all destinations
-    F_VCS,  # virtual channels it may use where these have classes
-    F_ANY,  # and where they have none
     F_PARENT,  # flow that adds this one to its own, or 0
     F_CHILD,  # first flow that this one adds, or 0
     F_SIBLING,
@@ -94,11 +112,14 @@ T_INPUT, T_HEAD, T_TAIL, T_VC, T_LEFT, T_FREE, T_LAST, T_LISTED, T_NUMBER, T_OUT
     F_AHEAD,  # children with more than F_SUMMED there
     F_SIZE,
 ) = range(20)
+#: Message between two terminals that the kernel starts and completes itself: a row of its own array. ROW_DONE is the
+#: cycle of its completion; ROW_ORDER of row n is the number of the message that was complete as the n-th.
+ROW_NOW, ROW_ID, ROW_SOURCE, ROW_TARGET, ROW_BYTES, ROW_FLOW, ROW_DONE, ROW_ORDER, ROW_SIZE = range(9)
+LAST_ID = 2**63 - 1
 LOG_SIZE = 5  # cycle, terminal, 1 if ejected, flit, virtual channel
-#: Areas of the scratch: bidders of each output; virtual channel by (input, output); grants to each input;
-#: virtual channels granted to each bidder.
-S_BIDDERS, S_VC, S_GRANTS, S_OFFERS, S_AREAS = range(5)
-S_WIDTH = 64
+#: Areas of the scratch: grants to each input; virtual channels granted to each bidder; virtual channel by (input,
+#: output).
+S_GRANTS, S_OFFERS, S_VC = 0, 64, 128
 
 
 class Layout:
@@ -116,17 +137,17 @@ class Layout:
         self.spec = spec
         ports, vcs = graph.ports, spec.virtual_channels
         slots = 1 << (spec.vc_buffer_flits - 1).bit_length()
-        self.v_size = V_BRANCH + B_SIZE * ports + slots
+        self.v_size = V_BUFFER + slots + B_SIZE * ports
         self.o_size = O_VC + C_SIZE * vcs
         self.t_size = T_OUTPUT + C_SIZE * vcs
         self.wheel = 1 << self._reach().bit_length()
         room = 1 + max(graph.routers * ports * (vcs + 1), 2 * graph.terminals)
         self._end = N_GLOBALS
-        at_ctz = self._area(67)
-        at_classes, at_route = self._area(3), self._area(graph.route.size)
+        routes = self._packed_routes()
+        at_port, at_classes, at_route = (self._area(n) for n in (ports * vcs, 3, routes.size))
         wheels = [self._area(self.wheel * room) for _ in range(5)]
         at_active, at_sources, at_done = (self._area(n) for n in (graph.routers, graph.terminals, graph.terminals))
-        at_scratch = self._area(S_AREAS * S_WIDTH)
+        at_scratch = self._area(S_VC + ports * ports)
         at_log = self._area(LOG_SIZE * log_rows)
         self.routers = self._area(R_SIZE * graph.routers)
         self.inputs = self._area(I_SIZE * graph.routers * ports)
@@ -136,21 +157,29 @@ class Layout:
         self.memory: IntArray = np.zeros(self._end + 4096, np.int64)
         m = self.memory
         m[[PORTS, VCS, ALL_VCS, SLOTS]] = ports, vcs, (1 << vcs) - 1, slots - 1
-        m[[BUFFER, V_SIZE, O_SIZE]] = V_BRANCH + B_SIZE * ports, self.v_size, self.o_size
+        m[[BRANCHES, V_SIZE, O_SIZE]] = V_BUFFER + slots, self.v_size, self.o_size
         m[[TO_VC_BID, SPECULATIVE, ADDER]] = self._to_vc_bid, spec.speculative, spec.adder_cycles
         m[[INJECT, SOURCE_CREDIT, EJECT_CREDIT]] = self._inject, self._source_credit, self._eject_credit
         # virtual channels may be given out one after the other, and a link may rest, without anything moving
         m[QUIET] = 4 + vcs + max([1, *(link.period_cycles for link in graph.links)])
         m[[WHEEL_MASK, WHEEL_ROOM, LOG_ROWS]] = self.wheel - 1, room, log_rows
-        m[[AT_CTZ, AT_CLASSES, AT_ROUTE]] = at_ctz, at_classes, at_route
+        m[[AT_PORT, AT_CLASSES, AT_ROUTE]] = at_port, at_classes, at_route
         m[[AT_ARRIVE, AT_CREDIT, AT_BID, AT_EJECT, AT_SEND]] = wheels
         m[[AT_ACTIVE, AT_SOURCES, AT_DONE, AT_SCRATCH, AT_LOG]] = at_active, at_sources, at_done, at_scratch, at_log
-        for bit in range(63):
-            m[at_ctz + (1 << bit) % 67] = bit
+        m[[FLIT_BYTES, HEADER_FLITS, MOST_FLITS]] = spec.flit_bytes, spec.header_flits, spec.max_packet_flits
+        m[[LANES, CLASSES]] = vcs // graph.classes if spec.ordered else 0, graph.classes
+        m[at_port : at_port + ports * vcs] = np.arange(ports * vcs) // vcs
         half = (1 << vcs // 2) - 1
         m[at_classes : at_classes + 3] = (1 << vcs) - 1, half, half << (vcs // 2)
-        m[at_route : at_route + graph.route.size] = graph.route.ravel()
-        self._write_records()
+        m[at_route : at_route + routes.size] = routes
+        self._write_records(at_route, routes.size // graph.routers)
+
+    def _packed_routes(self) -> IntArray:
+        """The routing table, eight entries of eight bits in a word; each router's row begins with a new word."""
+        table = np.zeros((self.graph.routers, -(-self.graph.terminals // 8) * 8), np.uint8)
+        table[:, : self.graph.terminals] = self.graph.route
+        packed: IntArray = table.astype("<u1").reshape(-1).view("<i8").astype(np.int64)
+        return packed
 
     def _area(self, words: int) -> int:
         at, self._end = self._end, self._end + words
@@ -164,6 +193,10 @@ class Layout:
     def input_vc(self, router: int, port: int) -> int:
         """V record of virtual channel 0."""
         return self.vcs + self.v_size * self.spec.virtual_channels * (router * self.graph.ports + port)
+
+    def input(self, router: int, port: int) -> int:
+        """I record."""
+        return self.inputs + I_SIZE * (router * self.graph.ports + port)
 
     def output(self, router: int, port: int) -> int:
         """O record."""
@@ -199,46 +232,46 @@ class Layout:
         ways = (self._through + longest + self._eject_credit, self.spec.switch_allocation_cycles + longest)
         return max(*ways, ways[1] + self.spec.credit_cycles, 1 + self._to_vc_bid, self._inject, self.spec.adder_cycles)
 
-    def _write_records(self) -> None:
+    def _write_records(self, at_route: int, route_words: int) -> None:
         m, graph, spec = self.memory, self.graph, self.spec
         ports, vcs, buffer = graph.ports, spec.virtual_channels, spec.vc_buffer_flits
         for r in range(graph.routers):
             router = self.routers + R_SIZE * r
-            m[router + R_INPUT] = self.inputs + I_SIZE * ports * r
-            m[router + R_OUTPUT] = self.output(r, 0)
-            m[router + R_NUMBER] = r
-            m[router + R_ROUTE] = m[AT_ROUTE] + r * graph.terminals
+            m[[router + R_INPUT, router + R_OUTPUT]] = self.input(r, 0), self.output(r, 0)
+            m[router + R_VC] = self.input_vc(r, 0)
+            m[[router + R_NUMBER, router + R_ROUTE]] = r, at_route + route_words * r
             for p in range(ports):
                 out, vc = self.output(r, p), self.input_vc(r, p)
                 m[out + O_FREE], m[out + O_PERIOD] = m[ALL_VCS], 1
-                m[self.inputs + I_SIZE * (ports * r + p) + I_VC] = vc
                 for v in range(vcs):
                     channel = out + O_VC + C_SIZE * v
                     m[[channel + C_CREDIT, channel + C_PORT]] = buffer, p
                     m[vc + self.v_size * v + V_ROUTER] = router
                     m[vc + self.v_size * v + V_BIT] = 1 << (p * vcs + v)
         for link in graph.links:
-            out = self.output(link.source, link.source_port)
-            self._connect(out, link.target, link.target_port, link.latency_cycles)
-            m[out + O_PERIOD] = link.period_cycles
+            out, inp = self.output(link.source, link.source_port), self.input(link.target, link.target_port)
+            m[[out + O_CYCLES, out + O_PERIOD]] = self._through + link.latency_cycles, link.period_cycles
+            credit = spec.switch_allocation_cycles + link.latency_cycles + spec.credit_cycles
+            m[inp + I_CREDIT_CYCLES] = credit
+            self._connect(out + O_VC, link.target, link.target_port)
         for k, (r, p) in enumerate(zip(graph.terminal_router.tolist(), graph.terminal_port.tolist(), strict=True)):
             self._write_terminal(k, r, p)
 
-    def _connect(self, out: int, router: int, port: int, latency: int) -> None:
-        m, spec = self.memory, self.spec
-        inp = self.inputs + I_SIZE * (self.graph.ports * router + port)
-        m[[out + O_TARGET, out + O_CYCLES]] = self.input_vc(router, port), self._through + latency
-        credit = spec.switch_allocation_cycles + latency + spec.credit_cycles
-        m[[inp + I_FEEDER, inp + I_CREDIT_CYCLES]] = out + O_VC, credit
+    def _connect(self, channels: int, router: int, port: int) -> None:
+        """The C records at `channels` feed an input port."""
+        for v in range(self.spec.virtual_channels):
+            channel, vc = channels + C_SIZE * v, self.input_vc(router, port) + self.v_size * v
+            self.memory[channel + C_TARGET], self.memory[vc + V_FEEDER] = vc << 36, channel
 
     def _write_terminal(self, number: int, router: int, port: int) -> None:
         m, terminal = self.memory, self.terminal(number)
-        out, inp = self.output(router, port), self.inputs + I_SIZE * (self.graph.ports * router + port)
-        m[[out + O_TARGET, out + O_CYCLES]] = -terminal, self._through + self.graph.terminal_latency_cycles
-        m[[inp + I_FEEDER, inp + I_CREDIT_CYCLES]] = terminal + T_OUTPUT, self._source_credit
-        m[[terminal + T_INPUT, terminal + T_NUMBER]] = self.input_vc(router, port), number
-        m[[terminal + T_VC, terminal + T_LAST, terminal + T_FREE]] = -1, -1, m[ALL_VCS]
+        out = self.output(router, port)
+        m[out + O_CYCLES] = self._through + self.graph.terminal_latency_cycles
+        m[self.input(router, port) + I_CREDIT_CYCLES] = self._source_credit
+        m[[terminal + T_NUMBER, terminal + T_VC, terminal + T_LAST, terminal + T_FREE]] = number, -1, -1, m[ALL_VCS]
+        self._connect(terminal + T_OUTPUT, router, port)
         for v in range(self.spec.virtual_channels):
+            m[out + O_VC + C_SIZE * v + C_TARGET] = -terminal
             m[terminal + T_OUTPUT + C_SIZE * v + C_CREDIT] = self.spec.vc_buffer_flits
 
 

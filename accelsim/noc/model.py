@@ -33,6 +33,8 @@ Completion = tuple[int, int]
 
 FOREVER = 2**62
 
+IntArray = NDArray[np.int64]
+
 
 class Message(NamedTuple):
     """One transfer between terminals; `sources` has more than one element in reductions only."""
@@ -113,8 +115,21 @@ class NocModel(Protocol):
             If `now` lies in the past or the id is under way already.
         """
 
+    def submit_many(self, now: IntArray, ids: IntArray, src: IntArray, dst: IntArray, n_bytes: IntArray) -> None:
+        """Hand over unicasts: entry n of each array (or a number, which stands for all) is one `submit`.
+
+        All are refused where one is.
+        """
+
     def advance(self, limit: int) -> Completion | None:
         """The next completion at or before core cycle `limit`, or None; afterwards time stands there."""
+
+    def advance_all(self, limit: int) -> tuple[IntArray, IntArray]:
+        """All completions at or before core cycle `limit` that were not collected: (cycles, ids).
+
+        In the order of `advance`, which takes far longer; for callers that answer none of them on the way.
+        Afterwards time stands at `limit`.
+        """
 
     def finish(self) -> int:
         """Run until nothing is under way; the core cycle of the last completion (these can still be collected)."""
@@ -174,6 +189,45 @@ class StagedNoc:
         self._open[message_id] = message
         heapq.heappush(self._staged, message)
 
+    def submit_many(self, now: IntArray, ids: IntArray, src: IntArray, dst: IntArray, n_bytes: IntArray) -> None:
+        """See `NocModel.submit_many`."""
+        columns = self._checked_columns(now, ids, src, dst, n_bytes)
+        taken: list[int] = []
+        try:
+            for values in zip(*(column.tolist() for column in columns), strict=True):
+                self.submit(*values)
+                taken.append(values[1])
+        except ConfigError:  # there may be no way from one to another
+            for message_id in taken:
+                self._withdraw(message_id)
+            raise
+
+    def _checked_columns(self, *columns: IntArray) -> list[IntArray]:
+        """Cycles, ids, sources, targets and bytes as arrays of one length, of messages that `submit` would take."""
+        now, ids, src, dst, n_bytes = np.broadcast_arrays(*(np.atleast_1d(np.asarray(c, np.int64)) for c in columns))
+        if len(now) and now.min() < self._now:
+            n = int(np.argmin(now))
+            text = f"message {ids[n]} comes at cycle {now[n]}, it is {self._now} already"
+            raise SimulationBug(f"{self.where}: {text}")
+        for key, ends in (("src", src), ("dst", dst)):
+            if len(ends) and (ends.min() < 0 or ends.max() >= self.terminals):
+                got = int(ends[(ends < 0) | (ends >= self.terminals)][0])
+                raise ConfigError(f"{key} must be one of {self.terminals} terminals from 0 on, got {got}", self.where)
+        if len(n_bytes) and n_bytes.min() < 1:
+            n = int(np.argmin(n_bytes))
+            raise ConfigError(f"n_bytes of message {ids[n]} must be >= 1, got {n_bytes[n]}", self.where)
+        ordered = ids if bool(np.all(ids[1:] > ids[:-1])) else np.sort(ids)
+        twice = ordered[1:][ordered[1:] == ordered[:-1]].tolist()
+        known = self._open_ids()
+        twice += sorted(known.intersection(ids.tolist())) if known else []
+        if twice:
+            raise SimulationBug(f"{self.where}: message {twice[0]} is under way already")
+        return [now, ids, src, dst, n_bytes]
+
+    def _open_ids(self) -> set[int]:
+        """Ids of messages that are not complete."""
+        return set(self._open)
+
     def _withdraw(self, message_id: int) -> None:
         """Take back a message just submitted."""
         self._staged.remove(self._open.pop(message_id))
@@ -203,7 +257,7 @@ class StagedNoc:
         while not self._done:
             due = self._staged[0].now if self._staged else limit
             stop = min(limit, due)
-            cycle, ids = self._run(stop) if self._under_way else (stop, [])
+            cycle, ids = (stop, []) if self._idle() else self._run(stop)
             for message_id in sorted(ids):
                 self._complete(cycle, message_id)
             self._now = max(self._now, cycle)
@@ -212,13 +266,29 @@ class StagedNoc:
             if due >= limit:
                 self._now = max(self._now, limit)
                 return None
-            while self._staged and self._staged[0].now == due:
-                message = heapq.heappop(self._staged)
-                if self._under_way == 0:
-                    self._busy_since = due
-                self._under_way += 1
-                self._start(message)
+            self._start_all(due)
         return self._done.popleft() if self._done[0][0] <= limit else None
+
+    def _start_all(self, due: int) -> None:
+        """Start all messages of this cycle."""
+        while self._staged and self._staged[0].now == due:
+            message = heapq.heappop(self._staged)
+            if self._under_way == 0:
+                self._busy_since = due
+            self._under_way += 1
+            self._start(message)
+
+    def _idle(self) -> bool:
+        """Whether no message is under way."""
+        return self._under_way == 0
+
+    def advance_all(self, limit: int) -> tuple[IntArray, IntArray]:
+        """See `NocModel.advance_all`."""
+        done = []
+        while (one := self.advance(limit)) is not None:
+            done.append(one)
+        table = np.array(done, np.int64).reshape(-1, 2)
+        return table[:, 0], table[:, 1]
 
     def _complete(self, cycle: int, message_id: int) -> None:
         message = self._open.pop(message_id)

@@ -16,7 +16,7 @@ from accelsim.noc import flit_state as fs
 from accelsim.noc.booksim import BookSim
 from accelsim.noc.chips import ChipsSpec, PackageMeshSpec, extended_graph, package_graph
 from accelsim.noc.detailed import DetailedNoc
-from accelsim.noc.flit_kernel import run_flits
+from accelsim.noc.flit_kernel import no_rows, run_flits
 from accelsim.noc.graph import (
     HIGH,
     LOW,
@@ -85,7 +85,7 @@ def test_random_traffic_drains(name: str) -> None:
     assert noc.flits_inside() == 0
     # when the last credits have come home, everything is as in the beginning
     m, layout = noc.memory, noc.layout
-    run_flits(m, m[fs.NOW] + 50)
+    run_flits(m, no_rows(), m[fs.NOW] + 50)
     assert (m[fs.EVENTS], m[fs.ACTIVE], m[fs.SOURCES]) == (0, 0, 0)
     for r in range(graph.routers):
         for o in range(graph.ports):
