@@ -89,6 +89,11 @@ class Buffer(BankedMemory):
 
     @pydantic.model_validator(mode="after")
     def _places(self) -> Any:
+        if self.arbitration != "fixed":
+            raise ValueError(
+                "arbitration must be left out: an array in lockstep waits for all words of a cycle, in whatever order "
+                "they come; dma says whether array or DMA comes first"
+            )
         if self.line_buffer and "ifmap" not in self.holds:
             raise ValueError("line_buffer needs a buffer that holds the ifmap")
         if self.fidelity != "ideal" and not self.limited:

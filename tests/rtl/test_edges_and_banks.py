@@ -221,6 +221,27 @@ def test_stalls_are_those_of_the_edges(both: tuple[BufferSpec, Case]) -> None:
     assert stalls(case, spec) == reference(case, spec)
 
 
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(cases(8))
+def test_every_word_that_is_counted_is_asked_for(case: Case) -> None:
+    dataflow, m, n, k = DATAFLOWS.lookup(case.dataflow), case.window.m, case.n, case.window.k
+    pattern = SystolicAccess(dataflow, case.array, case.window, n, case.adds, case.registers)
+    bursts, _ = pattern.bursts(case.places)
+    words = {
+        (operand, write): int((bursts["lanes"] * bursts["steps"])[
+            (bursts["operand"] == HOLDS.index(operand)) & (bursts["write"] == write)
+        ].sum())
+        for operand, write in (("ifmap", False), ("filter", False), ("psum", False), ("psum", True))
+    }  # fmt: skip
+    counted = dataflow.accesses(case.array, m, n, k)
+    assert words == {
+        ("ifmap", False): counted.ifmap_reads,
+        ("filter", False): counted.filter_reads,
+        ("psum", False): counted.psum_reads + case.adds * m * n,
+        ("psum", True): counted.psum_writes,
+    }
+
+
 @pytest.mark.parametrize(("dataflow", "overlap"), DATAFLOW_MODES)
 def test_words_as_wide_as_the_array_never_conflict(dataflow: str, overlap: str) -> None:
     """Each operand in a bank of its own, lines that begin with a word as wide as the array, a port for each way."""

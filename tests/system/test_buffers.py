@@ -198,6 +198,7 @@ def test_sums_of_eyeriss_pass_in_words_of_the_buffer() -> None:
     ("keys", "message"),
     [
         (["fidelity=detailed"], "fidelity: detailed needs read_ports and write_ports, or read_write_ports"),
+        (["read_write_ports=1", "arbitration=round_robin"], "arbitration must be left out: an array in lockstep waits"),
         (["fidelity=exact"], "must be one of 'ideal', 'bandwidth' or 'detailed', got 'exact'"),
         (["read_write_ports=1", "layout={ifmap: rscm}"], "layout.ifmap must be nhwc or nchw, got rscm"),
         (["read_write_ports=1", "layout={filter: nchw}"], "layout.filter must be rscm or mrsc, got nchw"),
