@@ -88,7 +88,7 @@ def _too_small(
 def network_counts(network: NocModel, sent: dict[tuple[int, Send], int], now: int) -> dict[int, ActionCounts]:
     """What the messages of every maker (stage, or -1 - input) did in a network that is quiet since `now`.
 
-    What a message does is counted by sending it once more, alone: routes do not depend on traffic.
+    What messages do is counted by sending each once more, those of a maker together: routes do not depend on traffic.
 
     Raises
     ------
@@ -96,19 +96,22 @@ def network_counts(network: NocModel, sent: dict[tuple[int, Send], int], now: in
         If the parts do not make up the whole.
     """
     total = before = ActionCounts(network.counts())
-    alone: dict[Send, ActionCounts] = {}
-    for number, send in enumerate(dict.fromkeys(send for _, send in sent)):
-        source, targets, n_bytes = send
-        network.submit(now, number, source, targets[0] if len(targets) == 1 else targets, n_bytes)
-        done = network.advance(FOREVER)
-        if done is None:
-            raise SimulationBug(f"a message from {source} to {targets} never arrives alone")
-        now, after = done[0], ActionCounts(network.counts())
-        alone[send] = ActionCounts({key: count - before.get(key, 0) for key, count in after.items()})
-        before = after
-    found: dict[int, ActionCounts] = {}
+    alike: dict[tuple[int, int], list[Send]] = {}
     for (maker, send), times in sent.items():
-        found.setdefault(maker, ActionCounts()).merge(alone[send], times)
+        alike.setdefault((maker, times), []).append(send)
+    found: dict[int, ActionCounts] = {}
+    for (maker, times), sends in alike.items():
+        for number, (source, targets, n_bytes) in enumerate(sends):
+            network.submit(now, number, source, targets[0] if len(targets) == 1 else targets, n_bytes)
+        for _ in sends:
+            done = network.advance(FOREVER)
+            if done is None:
+                raise SimulationBug(f"messages of {len(sends)} ways never arrive alone")
+            now = done[0]
+        after = ActionCounts(network.counts())
+        own = ActionCounts({key: count - before.get(key, 0) for key, count in after.items()})
+        found.setdefault(maker, ActionCounts()).merge(own, times)
+        before = after
     if (whole := ActionCounts.total(found.values())) != total:
         raise SimulationBug(f"messages alone count {whole} in the network, together {total}")
     return found
