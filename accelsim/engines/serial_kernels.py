@@ -91,8 +91,9 @@ def brick_table(values, bricks, table, spread, out):  # type: ignore[no-untyped-
                     else:
                         for i in range(count):
                             every[i] |= row[i]
+                costs = out[b, n, start : start + count]
                 for i in range(count):
-                    out[b, n, start + i] = table[every[i]]
+                    costs[i] = table[every[i]]
 
 
 @brick_table.warms_up_with
@@ -143,8 +144,7 @@ def essential_bits(values, bricks, bits, reach, out):  # type: ignore[no-untyped
                             mine[i] = value
                             low[i] = low[i] >> 1
                             last[i] = max(last[i], np.uint8(value))
-                for i in range(count):
-                    out[b, n, start + i] = ends[bits, i]
+                out[b, n, start : start + count] = ends[bits, :count]
 
 
 @essential_bits.warms_up_with
@@ -182,9 +182,10 @@ def spread_out(over, plane, stride_x):  # type: ignore[no-untyped-def]
     for level in range(1, over.shape[0] // plane):
         step = stride_x << (level - 1)
         below = over[(level - 1) * plane : level * plane]
+        beside = below[step:]
         above = over[level * plane : (level + 1) * plane]
-        for i in range(plane - step):
-            above[i] = max(below[i], below[i + step])
+        for i in range(beside.shape[0]):
+            above[i] = max(below[i], beside[i])
 
 
 @kernel
@@ -206,10 +207,16 @@ def window_cycles(costs, jobs, grid, factors, out):  # type: ignore[no-untyped-d
         plane = high * wide
         over = np.full(bit_length(min(columns, cols)) * plane, np.uint8(1))
         sets = -(-rows * cols // columns)
-        ones, twos = np.zeros(sets + rows, np.int64), np.zeros(sets + rows, np.int64)
-        begin = np.zeros(sets + 1, np.int64)
-        single = stretches(rows, cols, columns, stride_y, stride_x, wide, plane, ones, twos, begin) == sets
         short = rows * cols - (sets - 1) * columns
+        # where sets end with their rows, what one costs at a tap serves the taps below it
+        aligned = cols % columns == 0 and stride_y == 1
+        down = high if aligned else rows
+        taps = kxs if aligned else kys * kxs
+        cells = -(-down * cols // columns)
+        ones, twos = np.zeros(cells + down, np.int64), np.zeros(cells + down, np.int64)
+        begin = np.zeros(cells + 1, np.int64)
+        stretches(down, cols, columns, stride_y, stride_x, wide, plane, ones, twos, begin)
+        before = np.zeros(cells + 1, np.int64)
         total = 0
         held = 0
         own = 0
@@ -220,26 +227,22 @@ def window_cycles(costs, jobs, grid, factors, out):  # type: ignore[no-untyped-d
                     for x in range(max(0, -left), min(wide, width - left)):
                         over[y * wide + x] = max(source[left + x], np.uint8(1))
                 spread_out(over, plane, stride_x)
-                for ky in range(kys):
-                    for kx in range(kxs):
-                        offset = ky * dilation_y * wide + kx * dilation_x
-                        each = 0
-                        worst = 0
-                        if single:
-                            for s in range(sets):
-                                worst = max(over[ones[s] + offset], over[twos[s] + offset])
-                                each += worst
-                        else:
-                            for s in range(sets):
-                                worst = 0
-                                for i in range(begin[s], begin[s + 1]):
-                                    worst = max(worst, over[ones[i] + offset], over[twos[i] + offset])
-                                each += worst
+                for tap in range(taps):
+                    offset = tap // kxs * dilation_y * wide + tap % kxs * dilation_x
+                    for s in range(cells):
+                        worst = max(over[ones[begin[s]] + offset], over[twos[begin[s]] + offset])
+                        for i in range(begin[s] + 1, begin[s + 1]):
+                            worst = max(worst, over[ones[i] + offset], over[twos[i] + offset])
+                        before[s + 1] = before[s] + worst
+                    for ky in range(tap // kxs, kys if aligned else tap // kxs + 1):
+                        first = ky * dilation_y * (cols // columns) if aligned else 0
+                        each = before[first + sets] - before[first]
+                        last = before[first + sets] - before[first + sets - 1]
                         times = factor
                         if table >= 0:
-                            times = factors[table + (b * kys + ky) * kxs + kx]
+                            times = factors[table + (b * kys + ky) * kxs + tap % kxs]
                         total += each * times
-                        held += ((each - worst) * columns + worst * short) * times
+                        held += ((each - last) * columns + last * short) * times
                 if priced:
                     own += factor * _covered(over, high, wide, rows, cols, kys, kxs, grid)
         out[j, 0], out[j, 1], out[j, 2] = total, held, own
@@ -460,12 +463,17 @@ def lane_products(values, filter_ones, jobs, grid, bricks, out):  # type: ignore
         plane = high * wide
         over = np.zeros(bit_length(min(columns, cols)) * plane, np.uint8)
         sets = -(-rows * cols // columns)
-        ones, twos = np.zeros(sets + rows, np.int64), np.zeros(sets + rows, np.int64)
-        begin = np.zeros(sets + 1, np.int64)
-        single = stretches(rows, cols, columns, stride_y, stride_x, wide, plane, ones, twos, begin) == sets
         short = rows * cols - (sets - 1) * columns
+        # where sets end with their rows, what one costs at a tap serves the taps below it
+        aligned = cols % columns == 0 and stride_y == 1
+        down = high if aligned else rows
+        taps = kxs if aligned else kys * kxs
+        cells = -(-down * cols // columns)
+        ones, twos = np.zeros(cells + down, np.int64), np.zeros(cells + down, np.int64)
+        begin = np.zeros(cells + 1, np.int64)
+        single = stretches(down, cols, columns, stride_y, stride_x, wide, plane, ones, twos, begin) == cells
         lanes = bricks[brick0, 1] - bricks[brick0, 0]
-        most = np.zeros((lanes, kys * kxs, sets), np.uint8)
+        most = np.zeros((lanes, taps, cells), np.uint8)
         worst = np.zeros(sets, np.uint16)
         total = 0
         held = 0
@@ -477,25 +485,26 @@ def lane_products(values, filter_ones, jobs, grid, bricks, out):  # type: ignore
                         row = values[image, first + lane, top + y]
                         count_ones(row[left + x_from : left + x_to], over[y * wide + x_from : y * wide + x_to])
                     spread_out(over, plane, stride_x)
-                    for tap in range(kys * kxs):
+                    for tap in range(taps):
                         offset = tap // kxs * dilation_y * wide + tap % kxs * dilation_x
                         line = most[lane, tap]
-                        if single:
-                            for s in range(sets):
+                        for s in range(cells):
+                            if single:
                                 line[s] = max(over[ones[s] + offset], over[twos[s] + offset])
-                        else:
-                            for s in range(sets):
-                                highest = np.uint8(0)
-                                for i in range(begin[s], begin[s + 1]):
-                                    highest = max(highest, over[ones[i] + offset], over[twos[i] + offset])
-                                line[s] = highest
+                                continue
+                            highest = np.uint8(0)
+                            for i in range(begin[s], begin[s + 1]):
+                                highest = max(highest, over[ones[i] + offset], over[twos[i] + offset])
+                            line[s] = highest
                 for f in range(table, table + factor):
                     for tap in range(kys * kxs):
-                        weights = filter_ones[f, (ky0 + tap // kxs) * taps_x + kx0 + tap % kxs]
+                        ky, kx = tap // kxs, tap % kxs
+                        weights = filter_ones[f, (ky0 + ky) * taps_x + kx0 + kx]
+                        start = ky * dilation_y * (cols // columns) if aligned else 0
                         worst[:] = 1
                         for lane in range(lanes):
                             weight = np.uint16(weights[first % span + lane])
-                            line = most[lane, tap]
+                            line = most[lane, kx if aligned else tap, start : start + sets]
                             if weight:
                                 for s in range(sets):
                                     worst[s] = max(worst[s], np.uint16(line[s] * weight))
