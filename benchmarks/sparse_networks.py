@@ -13,6 +13,8 @@ from validation_rows import references
 
 from accelsim.engines import part
 from accelsim.engines import sequences as steps
+from accelsim.system.archspec import load_arch
+from accelsim.system.simulate import _Plan
 from accelsim.workload.load import load_network
 from accelsim.workload.trace import Trace, synthetic_trace
 
@@ -52,6 +54,22 @@ def han_trace(
         }  # fmt: skip
         before = out[layer]
     return synthetic_trace(net, per_layer=per_layer, seed=seed, **settings)
+
+
+#: Arrays are compared as the papers do, with operands that are there in time: so nothing waits for memory, and no
+#: mapping is chosen to hide such a wait
+UNBOUND = ("dram.bandwidth_bytes_per_s=1e15", "dram.fidelity=bandwidth")
+
+
+def array_tables(arch: str, trace: Trace, *overrides: str, only: str = "conv") -> list[Any]:
+    """Pass tables of the layers whose names begin with `only`."""
+    plan = _Plan(load_arch(arch, [*UNBOUND, *overrides]), trace, None)
+    return [table for table in plan.tables if table.macs and table.layer.startswith(only)]
+
+
+def array_cycles(arch: str, trace: Trace, *overrides: str, only: str = "conv") -> int:
+    """Cycles of the array in these layers."""
+    return sum(int(t.rows["stream_cycles"].sum()) for t in array_tables(arch, trace, *overrides, only=only))
 
 
 @contextmanager
