@@ -213,6 +213,32 @@ def test_the_search_is_as_good_as_trying_everything(seed: int) -> None:
     assert best is not None and found <= best + best // 64
 
 
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_any_legal_mapping_does_every_mac_once(seed: int) -> None:
+    """Not only what the search takes: n, e, p, q, r, t and m at random, as far as spads, array and buffer allow."""
+    rng = np.random.default_rng(seed)
+    r, s, u = (int(rng.integers(1, 4)) for _ in range(3))
+    e, f, outputs, channels = (int(rng.integers(1, high)) for high in (7, 6, 9, 7))
+    loops = Loops(1, int(rng.integers(1, 4)), e, f, outputs, channels, (e - 1) * u + r, (f - 1) * u + s, r, s, (u, u))
+    problem = RsProblem(loops, RsArray(6, 7, 9, 24, 6), (16, 16, 16, 16), 10**6, 10**6, 10**6, True, (False,) * 3)
+    for _ in range(1000):
+        n, rows, p, q, sets, t = (int(rng.integers(1, high + 1)) for high in (loops.images, e, outputs, channels, 4, 5))
+        blocks = [m for m in range(p * t, outputs, p * t)] + [outputs]
+        if (t - 1) * p >= outputs or (sets - 1) * q >= channels:
+            continue
+        mapping = RsMapping(
+            1, n, rows, f, p * t, q * sets, r, s, "mkn", m_block=int(rng.choice(blocks)), p=p, q=q, r=sets, t=t
+        )
+        try:
+            check_pin(problem, mapping)
+        except ConfigError:
+            continue
+        check_layer(problem, mapping, seed)
+        return
+    raise AssertionError("no legal mapping was drawn")
+
+
 @given(rows=st.integers(1, 12), cols=st.integers(1, 14), depth=st.integers(1, 12), e=st.integers(1, 40))
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_sets_lie_on_the_array_without_touching(rows: int, cols: int, depth: int, e: int) -> None:
