@@ -3,8 +3,13 @@
 The inputs that meet equal weights of a filter are added first, then multiplied once. Tables say in which order inputs
 are read: `filters_per_table` filters share one, sorted by the first filter's weights, then by the second's among
 equals of the first, and so on; positions where all of them are 0 are left out. A lane reads one entry a cycle. At the
-last entry of a group of a filter its sum is multiplied, unless the weight is 0; a lane has one multiplier, so groups of
-several filters that end together take a cycle more for each but the first.
+last entry of a group of a filter its sum is multiplied, unless the weight is 0, and earlier where `group_limit` inputs
+are in it, so that sums stay narrow; a lane has one multiplier, so products of several filters at one entry take a cycle
+more for each but the first.
+
+The different weights of a layer are stored once, in order. A flag for each filter in an entry says that its group ends
+and its next weight follows; where a filter lacks weights, an entry for skipping passes up to `skip_reach` of them, and
+takes a cycle. Inner filters begin at the first weight with each group of the filter outside of them.
 
 A PE does `positions` output positions of one table side by side; filters_per_table x positions are its dense
 equivalent, `lanes`. Tables are dealt to the PEs in turn; a tile lasts as long as its slowest PE.
@@ -24,13 +29,18 @@ from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, mac_rows, register_rows
 from accelsim.engines.base import ENGINES, Task
 from accelsim.engines.part import Part
-from accelsim.engines.skip_tiles import SparseSpec, check_skipped, group_filters
+from accelsim.engines.reuse_kernels import factor_tables, mark
+from accelsim.engines.skip_tiles import SparseSpec, check_skipped
 from accelsim.engines.sparse_products import ProductEngine, weight_key
 from accelsim.engines.stepped import check_operands
 from accelsim.engines.tiled import Tiles, TileTimes
 
 #: Most different weights -> filters that share a table: ISCA 2018, Section IV (3, 17 and 256 weights).
 SHARES = ((3, 4), (17, 2))
+
+#: What `factor_tables` says of a table: entries; cycles in which products wait for the multiplier; products; sums of
+#: inner groups handed to outer ones; entries for skipping.
+TABLE = ("entries", "bubbles", "products", "sums", "skips")
 
 
 @ENGINES.register("ucnn")
@@ -47,6 +57,13 @@ class Ucnn(ProductEngine):
         lanes: int = pydantic.Field(default=8, ge=1, le=256, description="dense equivalent of a PE: MACs a cycle")
         filters_per_table: int = pydantic.Field(
             default=0, ge=0, le=16, description="filters that share a table; 0: 4, 2 or 1 by the number of weights"
+        )
+
+        group_limit: int = pydantic.Field(
+            default=0, ge=0, le=4096, description="inputs that are added before a product is taken; 0: no limit"
+        )
+        skip_reach: int = pydantic.Field(
+            default=0, ge=0, le=65535, description="weights that an entry for skipping passes; 0: skipping is free"
         )
 
         @pydantic.model_validator(mode="after")
@@ -68,11 +85,20 @@ class Ucnn(ProductEngine):
         given = int(self.spec.filters_per_table)
         if given:
             return given
-        distinct = self.remember(part, "distinct", lambda: len(np.unique(part.filters())))
-        found = next((share for most, share in SHARES if distinct <= most), 1)
+        found = next((share for most, share in SHARES if self.distinct(part) <= most), 1)
         while self.spec.lanes % found:
             found //= 2
         return found
+
+    def codes(self, part: Part) -> tuple[NDArray[Any], NDArray[np.int64], int, int]:
+        """As `ordered_codes`, of all weights of the layer."""
+        found: tuple[NDArray[Any], NDArray[np.int64], int, int]
+        found = self.remember(part, "codes", lambda: ordered_codes(part.filters()))
+        return found
+
+    def distinct(self, part: Part) -> int:
+        """Different weights of the layer."""
+        return self.codes(part)[2]
 
     def positions(self, part: Part) -> int:
         """Output positions of a PE at a time."""
@@ -99,8 +125,9 @@ class Ucnn(ProductEngine):
     # --- tiles ---
 
     def unit(self, part: Part) -> tuple[int, int, int]:
-        """The positions of a PE, a table's filters, one input."""
-        return self.positions(part), self.share(part), 1
+        """The positions of a PE, a table's filters, channels with as many weights as differ: fewer repeat little."""
+        channels = -(-self.distinct(part) // part.loops.window)
+        return self.positions(part), self.share(part), max(1, channels)
 
     def interval(self, part: Part, m: Any, n: Any, k: Any) -> Any:
         """With the density of the weights that a table's filters have together."""
@@ -110,29 +137,29 @@ class Ucnn(ProductEngine):
         return -(-m // self.positions(part)) * -(-tables // self.spec.pes) * np.maximum(1, k * live // 1024)
 
     def tables(self, part: Part, tile: Any) -> NDArray[np.int64]:
-        """For each table of the tile entries, bubbles, products and additions of sums: int64 (groups, tables, 4)."""
+        """For each table of the tile (see `TABLE`): int64 (groups, tables, 5)."""
         found: NDArray[np.int64] = self.remember(part, weight_key(tile), lambda: self._tables(part, tile))
         return found
 
     def _tables(self, part: Part, tile: Any) -> NDArray[np.int64]:
-        share = self.share(part)
-        out = []
-        for group in range(int(tile["groups"])):
-            weights = group_filters(part, tile, group)
-            flat = weights.reshape(len(weights), -1)
-            out.append([factored(flat[at : at + share]) for at in range(0, len(flat), share)])
-        return np.array(out, np.int64)
+        codes, rank, distinct, zero = self.codes(part)
+        groups, n, channels = (int(tile[x]) for x in ("groups", "n", "channels"))
+        g0, n0, c0, tap0 = (int(tile[x]) for x in ("group0", "output0", "channel0", "tap0"))
+        held = codes[g0 : g0 + groups, n0 : n0 + n, c0 : c0 + channels].reshape(groups, n, channels, -1)
+        held = held[..., tap0 : tap0 + int(tile["k"]) // channels].reshape(groups, n, -1)
+        rule = np.array([self.share(part), self.spec.group_limit, self.spec.skip_reach, distinct, zero], np.int64)
+        out = np.zeros((groups, -(-n // int(rule[0])), len(TABLE)), np.int64)
+        factor_tables(np.ascontiguousarray(held), rank, rule, out)
+        return out
 
     def compress(self, part: Part, tiles: Tiles) -> tuple[str, ...]:
-        """Entries: a pointer into the tile's inputs and a flag for each filter; and the weight of each group.
-
-        (The paper stores a layer's weights once and marks groups that a filter lacks by entries of their own.)
-        """
+        """Entries: a pointer into the tile's inputs and a flag for each filter; and the different weights, once."""
         share = self.share(part)
+        distinct = self.distinct(part)
         for row in np.flatnonzero(tiles["filter_bytes"]):
             tables = self.tables(part, tiles[row])
             entry = max(1, int(tiles[row]["k"] - 1).bit_length()) + share
-            bits = int(tables[..., 0].sum()) * entry + int(tables[..., 2].sum()) * part.task.bits["filter"]
+            bits = int(tables[..., (0, 4)].sum()) * entry + distinct * part.task.bits["filter"]
             tiles["filter_bytes"][row] = max(1, -(-bits // 8))
         return ("filter",)
 
@@ -147,10 +174,10 @@ class Ucnn(ProductEngine):
         """Entries and bubbles of each PE's tables, for all sets of positions."""
         tables, pes, m = self.tables(part, tile), int(self.spec.pes), int(tile["m"])
         sets = -(-m // self.positions(part))
-        entries, bubbles, products, sums = (tables[..., at] for at in range(4))
+        entries, bubbles, products, sums, skips = (tables[..., at] for at in range(len(TABLE)))
         cycles = lost = held = 0
         for group in range(len(tables)):
-            cost = np.maximum(1, entries[group] + bubbles[group])
+            cost = np.maximum(1, entries[group] + bubbles[group] + skips[group])
             load = np.bincount(np.arange(len(cost)) % pes, weights=cost, minlength=pes).astype(np.int64)
             slowest = int(load.argmax())
             cycles += int(load[slowest])
@@ -159,7 +186,7 @@ class Ucnn(ProductEngine):
         return {
             "cycles": cycles * sets, "bank_conflict": held * sets, "imbalance": min(lost, cycles - held) * sets,
             "products": int(products.sum()) * m, "entries": int(entries.sum()) * m, "padding": int(sums.sum()) * m,
-            "ifmap_words": int(entries.sum()) * m, "filter_words": int(entries.sum()) * sets,
+            "ifmap_words": int(entries.sum()) * m, "filter_words": int((entries + skips).sum()) * sets,
             "psum_words": int(tile["groups"] * tile["n"]) * m,
         }  # fmt: skip
 
@@ -189,21 +216,23 @@ class Ucnn(ProductEngine):
         }  # fmt: skip
 
 
-def factored(weights: NDArray[Any]) -> tuple[int, int, int, int]:
-    """(entries, bubbles, products, additions of inner sums to outer ones) of filters that share a table.
+def ordered_codes(weights: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64], int, int]:
+    """(weights as unsigned codes, place of each code in the order of the different weights, how many there are, 0's).
 
-    Parameters
-    ----------
-    weights : ndarray (filters, k)
+    The place of 0 is -1 where no weight is 0.
     """
-    used = weights[:, (weights != 0).any(axis=0)]
-    if not used.shape[1]:
-        return 0, 0, 0, 0
-    order = np.lexsort(tuple(used[::-1]))  # the first filter decides first
-    rows = used[:, order]
-    differs = np.ones(rows.shape, bool)
-    differs[:, :-1] = np.logical_or.accumulate(rows[:, 1:] != rows[:, :-1], axis=0)
-    ends = differs & (rows != 0)
-    together = ends.sum(0)
-    inner = int(differs[1:].sum())  # each group of an inner filter hands its sum to the filter outside of it
-    return rows.shape[1], int(np.maximum(0, together - 1).sum()), int(ends.sum()), inner
+    if weights.dtype.kind not in "iu" or weights.dtype.itemsize > 2:
+        values, inverse = np.unique(weights, return_inverse=True)
+        codes = inverse.reshape(weights.shape).astype(np.uint32)
+        order = np.arange(len(values))
+    else:
+        codes = np.ascontiguousarray(weights).view(f"u{weights.dtype.itemsize}")
+        seen = np.zeros(1 << 8 * weights.dtype.itemsize, np.uint8)
+        mark(codes.reshape(-1), seen)
+        found = np.flatnonzero(seen).astype(codes.dtype)
+        order = found[np.argsort(found.view(weights.dtype), kind="stable")].astype(np.int64)
+        values = order.astype(codes.dtype).view(weights.dtype)
+    rank = np.zeros(int(order.max(initial=0)) + 1, np.int64)
+    rank[order] = np.arange(len(order))
+    zero = np.flatnonzero(values == 0)
+    return codes, rank, len(values), int(zero[0]) if len(zero) else -1

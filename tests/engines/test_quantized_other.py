@@ -12,7 +12,8 @@ import pytest
 
 from accelsim.base.errors import ConfigError
 from accelsim.engines.base import ENGINES, Task
-from accelsim.engines.ucnn import factored
+from accelsim.engines.reuse_kernels import factor_tables
+from accelsim.engines.ucnn import ordered_codes
 from accelsim.mapping.problem import Mapping, Room
 from accelsim.sim.passes import PassTable
 from accelsim.system.archspec import load_arch
@@ -99,11 +100,18 @@ def test_dnpu_splits_multipliers_for_convolutions_and_looks_up_in_matrices() -> 
 # --- brute force ---
 
 
+def factored(w: np.ndarray, limit: int = 0, reach: int = 0) -> tuple[int, ...]:
+    codes, rank, distinct, zero = ordered_codes(w)
+    out = np.zeros((1, 1, 5), np.int64)
+    factor_tables(codes[None], rank, np.array([len(w), limit, reach, distinct, zero]), out)
+    return tuple(out[0, 0].tolist())
+
+
 def test_products_of_reuse_equal_groups_counted_by_hand() -> None:
     rng = np.random.default_rng(2)
     for filters in (1, 2, 3, 4):
         w = rng.integers(-1, 3, (filters, 60))
-        entries, bubbles, products, _ = factored(w)
+        entries, bubbles, products, _, skips = factored(w)
         used = [tuple(column) for column in w.T.tolist() if any(column)]
         groups = [Counter(column[: f + 1] for column in used) for f in range(filters)]
         live = [sum(prefix[-1] != 0 for prefix in group) for group in groups]
@@ -113,7 +121,29 @@ def test_products_of_reuse_equal_groups_counted_by_hand() -> None:
         last = {prefix: max(c for c in set(used) if c[: len(prefix)] == prefix) for group in groups for prefix in group}
         ends = Counter(place for prefix, place in last.items() if prefix[-1] != 0)
         assert bubbles == sum(count - 1 for count in ends.values())
-    assert factored(np.zeros((2, 5), np.int64)) == (0, 0, 0, 0)
+        assert skips == 0
+    assert factored(np.zeros((2, 5), np.int64)) == (0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.float32])
+def test_long_groups_are_cut_and_absent_weights_are_passed(dtype: type) -> None:
+    # 7 times -3, once 0, 4 times 5; the layer has -3 -2 -1 0 1 2 3 5
+    w = np.array([[-3] * 7 + [0] + [5] * 4, [-3, -2, -1, 0, 1, 2, 3, 5, 0, 0, 0, 0]], dtype)
+    codes, rank, distinct, zero = ordered_codes(w)
+    assert (distinct, zero) == (8, 3)
+    for limit, reach, products, skips in ((0, 0, 2, 0), (3, 0, 5, 0), (4, 1, 3, 6), (4, 4, 3, 2), (16, 9, 2, 1)):
+        out = np.zeros((1, 2, 5), np.int64)
+        factor_tables(codes[None], rank, np.array([1, limit, reach, distinct, zero]), out)
+        assert out[0, 0].tolist() == [11, 0, products, 0, skips]
+
+
+def test_many_weights_shared_by_many_filters() -> None:
+    rng = np.random.default_rng(3)
+    w = rng.integers(-30000, 30000, (7, 40)).astype(np.int16)  # more keys than fit a number
+    w[:3] = 5
+    entries, bubbles, products, sums, _ = factored(w)
+    assert (entries, products, sums) == (40, 3 + 4 * 40, 40 * 4 + 2)
+    assert bubbles == 40 * 3 + 3
 
 
 def test_tables_are_shared_by_how_many_weights_differ(tmp_path: Path) -> None:

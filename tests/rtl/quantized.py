@@ -235,11 +235,16 @@ def run_lanes(x: Ints, w: Ints, lanes: int, stages: int, threshold: int) -> tupl
     return out, clock, products
 
 
-def run_reuse(x: Ints, w: Ints, pes: int, lanes: int, share: int) -> tuple[Ints, int]:
-    """x (m, k), w (n, k): each PE walks its tables entry by entry, with one multiplier for each position."""
-    m, k = x.shape
-    n = len(w)
+def run_reuse(x: Ints, w: Ints, pes: int, lanes: int, rule: tuple[int, int, int]) -> tuple[Ints, int]:
+    """x (m, k), w (n, k): each PE walks its tables entry by entry, with one multiplier for each position.
+
+    rule: filters of a table, inputs of a sum (0: any number), weights that an entry for skipping passes (0: free).
+    Weights are never looked up: each filter has a pointer into the list of all, which steps with its groups.
+    """
+    share, limit, reach = rule
+    (m, k), n = x.shape, len(w)
     positions = lanes // share
+    listed = sorted(set(w.ravel().tolist()))
     out = np.zeros((m, n), np.int64)
     finish = []
     for pe in range(pes):
@@ -251,19 +256,37 @@ def run_reuse(x: Ints, w: Ints, pes: int, lanes: int, share: int) -> tuple[Ints,
             for low in range(0, m, positions):
                 rows = slice(low, min(m, low + positions))
                 sums = np.zeros((len(filters), len(x[rows])), np.int64)
+                taken = [0] * len(filters)
+                pointer = [-1] * len(filters)
+                ended = [True] * len(filters)  # whose group ended with the entry before
                 for number, at in enumerate(entries):
+                    far = []  # weights that each filter has to pass before its own
+                    for f in range(len(filters)):
+                        if f and ended[f - 1]:
+                            pointer[f] = -1
+                        if ended[f]:
+                            pointer[f] += 1
+                        far.append(0)
+                        while listed[pointer[f]] != filters[f, at]:
+                            pointer[f] += 1
+                            far[f] += 1
+                    while reach and max(far) > 0:
+                        far = [count - reach for count in far]
+                        clock += 1
                     clock += 1
                     sums += x[rows, at]  # every filter's group takes it in; hardware hands inner sums outward
                     following = entries[number + 1] if number + 1 < len(entries) else None
                     used = 0
                     for f in range(len(filters)):
                         same = following is not None and (filters[: f + 1, at] == filters[: f + 1, following]).all()
-                        if same:
+                        ended[f] = not same
+                        taken[f] += 1
+                        if same and taken[f] != limit:
                             continue
-                        if filters[f, at] != 0:
-                            out[rows, table + f] += sums[f] * int(filters[f, at])
+                        if listed[pointer[f]] != 0:
+                            out[rows, table + f] += sums[f] * listed[pointer[f]]
                             used += 1
-                        sums[f] = 0
+                        sums[f] = taken[f] = 0
                     clock += max(0, used - 1)
                 if not entries:
                     clock += 1

@@ -229,14 +229,16 @@ def test_minerva(folder: Any, extents: dict[str, Any], lanes: int, stages: int, 
     assert table.info["predicated"] == pytest.approx(1 - formed / table.macs)
 
 
-@given(cases(), st.sampled_from([1, 2, 4]), st.integers(1, 3), st.integers(1, 4))
+@given(cases(), st.sampled_from([1, 2, 4]), st.integers(1, 3), st.integers(1, 9), st.integers(0, 5), st.integers(0, 3))
 @checked
-def test_ucnn(folder: Any, extents: dict[str, Any], share: int, pes: int, most: int) -> None:
+def test_ucnn(
+    folder: Any, extents: dict[str, Any], share: int, pes: int, most: int, limit: int, reach: int
+) -> None:  # fmt: skip
     case = values(extents, (-100, -most), (100, most))
-    fields = {"pes": pes, "lanes": 4, "filters_per_table": share}
+    fields = {"pes": pes, "lanes": 4, "filters_per_table": share, "group_limit": limit, "skip_reach": reach}
     table = lowered(folder(), case, "ucnn", {**fields, "dense": "allow"}, (8, 8), (True, True))
     x, w = case.flat
-    out, clocks = rtl.run_reuse(x, w, pes, 4, share)
+    out, clocks = rtl.run_reuse(x, w, pes, 4, (share, limit, reach))
     assert (out == products(case)).all()
     assert finish(table) == clocks
 
