@@ -277,6 +277,9 @@ class Cores(Spec):
         default=0, ge=0, description="not 0: all cores advance together, in phases of at least this length"
     )
     assign: list[Assign] = pydantic.Field(default=[], description="default: every layer may use all cores")
+    assignment: Literal["pinned", "searched"] = pydantic.Field(
+        default="pinned", description="which cores a pipeline's layers get: those of `assign`, or the slowest the most"
+    )
     placement: Literal["searched", "order"] = pydantic.Field(
         default="searched", description="which core gets which share: the fewest byte-hops, or as they come"
     )
@@ -295,6 +298,8 @@ class Cores(Spec):
             raise ValueError(f"terminals must name {self.count} different terminals, got {len(set(self.terminals))}")
         if self.schedule == "layers" and (self.items > 1 or self.assign or self.phase_cycles):
             raise ValueError("items, assign and phase_cycles belong to schedule: pipeline")
+        if self.assignment == "searched" and (self.assign or self.schedule != "pipeline"):
+            raise ValueError("assignment: searched is for schedule: pipeline, without assign")
         if self.feature_maps == "cores" and self.shared_buffer is not None:
             raise ValueError("feature_maps: cores needs no shared_buffer: give only one of them")
         if self.schedule == "placed" and not self.resident_weights:

@@ -23,9 +23,10 @@ from accelsim.system.archspec import Architecture
 from accelsim.system.buffers import limit_ports, stored_bits
 from accelsim.system.partition import Partition, Piece, candidates, extents, largest, pieces, split
 from accelsim.system.placement import best_order, core_places
-from accelsim.system.recurrence import STATE_AT, spread
+from accelsim.system.recurrence import STATE_AT, estimate, spread
 from accelsim.system.residency import Residency
 from accelsim.system.schedule import Schedule, Step, lay_out, schedule
+from accelsim.system.stages import stages
 from accelsim.system.tasks import task_of
 from accelsim.workload.ops import Matmul
 from accelsim.workload.shapes import ConvShape, GemmShape, RecurrentShape, VectorShape
@@ -81,6 +82,7 @@ class Plan:
         self.layers: list[CoreLayer] = []
         steps = self.schedule.steps
         self.rows = self._time_steps() if self.cores.schedule == "pipeline" else 1
+        self.stages = stages(self) if self.cores.assignment == "searched" else None
         for index, step in enumerate(steps):
             if progress is not None:
                 progress(index, len(steps), step.layer.name)
@@ -131,7 +133,7 @@ class Plan:
         return list(range(self.cores.count))
 
     def _layer(self, index: int, step: Step) -> CoreLayer:
-        allowed = self.allowed(step)
+        allowed = self.allowed(step) if self.stages is None else self.stages[index]
         work = step.layer.work
         if isinstance(work, VectorShape):
             return self._vector(index, step, work, allowed)
@@ -171,11 +173,23 @@ class Plan:
                         f"layer {step.layer.name}",
                     )
                 return [pinned]
-        options = [o for o in candidates(work, cores) if self.rows == 1 or o.images == 1]
-        if self.contracted(step):  # the chain of products is every core's own, and all have equal parts of the images
-            options = [Partition(images) for images in range(1, cores + 1) if extents(work).images % images == 0]
+        options = self._options(step, work, cores)
         scores = [(self._score(step, work, option), option.cores, index) for index, option in enumerate(options)]
         return [options[index] for *_, index in sorted(scores)]
+
+    def _options(self, step: Step, work: ConvShape | GemmShape, cores: int) -> list[Partition]:
+        if self.contracted(step):  # the chain of products is every core's own, and all have equal parts of the images
+            return [Partition(images) for images in range(1, cores + 1) if extents(work).images % images == 0]
+        return [o for o in candidates(work, cores) if self.rows == 1 or o.images == 1]
+
+    def best_score(self, step: Step, cores: int) -> int:
+        """About how many cycles a layer with products takes on so many cores."""
+        work = step.layer.work
+        if isinstance(work, RecurrentShape):
+            return estimate(self, step, work, list(range(cores)))
+        assert isinstance(work, ConvShape | GemmShape)
+        one = self._one_row(work)
+        return min(self._score(step, one, option) for option in self._options(step, one, cores))
 
     def _score(self, step: Step, work: ConvShape | GemmShape, option: Partition) -> int:
         """About how many cycles the layer takes: the largest share's array, or what must move, and the chain."""

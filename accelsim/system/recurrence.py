@@ -58,6 +58,12 @@ def spread(plan: Plan, index: int, step: Step, work: RecurrentShape, allowed: li
     return CoreLayer(step, index, partition, cores, tables, [-1] * count, weights, why, recurrent=count > 1)
 
 
+def estimate(plan: Plan, step: Step, work: RecurrentShape, allowed: list[int]) -> int:
+    """About how many cycles the layer takes on the best number of these cores."""
+    count = _best(plan, step, work, allowed) if _can_be_shared(plan, step, work) else 1
+    return _estimate(plan, step, work, count, allowed)
+
+
 def _can_be_shared(plan: Plan, step: Step, work: RecurrentShape) -> bool:
     engine = plan.arch.engine
     plain = work.groups == 1 and not work.rank and not work.projection
