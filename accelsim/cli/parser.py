@@ -52,6 +52,7 @@ examples:
   accelsim run teaching_4x4 lenet5 --weight-density 0.3 --timeline run.json.gz    (open in ui.perfetto.dev)
   accelsim run scnn vgg16 --only "conv*" --densities scnn --inputs 5              mean and spread over 5 inputs
   accelsim run nullhop cat.trace cup.trace --set engine.dense=allow               of two captured inputs
+  accelsim run isaac lenet_digits --accuracy --set engine.adc_bits=7 --set "engine.faults={variation: 0.1}"
 
 ARCH is a name from `accelsim list archs` or a YAML file. WORKLOAD is a name from `accelsim list workloads`, or a
 file: .trace (weights and activations of a real run), .yaml (a network), .onnx, .csv (a SCALE-Sim topology).
@@ -213,6 +214,11 @@ def _add_run(commands: Any) -> None:
     g.add_argument("--parquet", metavar="FILE", help="the same as Parquet (extra: pip install 'accelsim[table]')")
     g.add_argument("--plot", metavar="DIR", help="figures: cycles, energy, roofline, activity, detailed DRAM")
     g.add_argument("--format", action="append", choices=("pdf", "svg", "png"), help="of figures (default: pdf and png)")
+    g.add_argument(
+        "--accuracy", action="store_true",
+        help="on crossbars: of a network with trained weights (lenet_digits), its products computed on the array "
+        "with engine.faults",
+    )  # fmt: skip
     g.add_argument("--timeline", metavar="FILE", help="Chrome trace for ui.perfetto.dev (gzipped if it ends in .gz)")
 
 

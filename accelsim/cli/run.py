@@ -43,8 +43,30 @@ def command_run(options: argparse.Namespace) -> int:
         width = terminal_width(sys.stdout)
         show(report_lines(result, layers=layers, width=width, inputs=trace_facts(trace)), sys.stdout)
         sys.stdout.flush()
+    if options.accuracy:
+        say(_accuracy(arch, options.workload[0]))
     _write(result, outputs, options)
     return 0
+
+
+def _accuracy(arch: Any, workload: str) -> str:
+    """How many real inputs a trained network gets right when crossbars compute its products."""
+    from accelsim.engines.crossbar import Crossbar
+    from accelsim.engines.crossbar_accuracy import accuracy
+    from accelsim.workload.trained import trained_network
+
+    if not isinstance(arch.engine, Crossbar):
+        raise ConfigError(f"needs an engine of crossbars, got {arch.engine.kind!r}", "--accuracy")
+    trained, spec, bits = trained_network(workload), arch.engine.spec, arch.spec.bits()
+    samples = trained.samples()
+    weight_bits = min(spec.weight_bits, bits["filter"])
+    cells = spec.cells(weight_bits, min(spec.input_bits, bits["ifmap"]), True)
+    faults = None if spec.faults is None else spec.faults.non_ideal()
+    right, error = accuracy(trained, samples, cells, faults)
+    return (
+        f"{100 * right:.2f}% of {samples.count} real inputs of {workload} right on {arch.name}'s crossbars "
+        f"(products off by {100 * error:.3g}%)"
+    )
 
 
 def _refuse_single(outputs: dict[str, str], options: argparse.Namespace) -> None:

@@ -27,7 +27,8 @@ from accelsim.energy.figures import Figure
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, crossbar_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.crossbar_math import Cells
+from accelsim.engines.crossbar_error import output_error
+from accelsim.engines.crossbar_math import Cells, NonIdeal
 from accelsim.engines.crossbar_packing import Packed, pack
 from accelsim.engines.crossbar_rule import Mvm
 from accelsim.engines.crossbar_sparse import SkippedTimes, skipped_times, weights_of
@@ -51,6 +52,29 @@ class InOrderSpec(Spec):
     lanes: int = pydantic.Field(ge=1, description="of its vector unit")
     access_words: int = pydantic.Field(ge=1, description="words of an access to the shared memory")
     access_cycles: int = pydantic.Field(ge=1, description="of an access")
+
+
+class FaultSpec(Spec):
+    """How real cells and reads differ; see `crossbar_math.NonIdeal`."""
+
+    variation: float = pydantic.Field(default=0.0, ge=0, description="std of the logarithm of conductances")
+    stuck_off: float = pydantic.Field(default=0.0, ge=0, lt=1, description="share of cells that read as level 0")
+    stuck_on: float = pydantic.Field(default=0.0, ge=0, lt=1, description="share that read as the highest level")
+    read_noise: float = pydantic.Field(default=0.0, ge=0, description="std of a column's sum, in digits x levels")
+    wire: float = pydantic.Field(default=0.0, ge=0, description="wire between two cells over a cell at level 1, ohms")
+    seed: int = pydantic.Field(default=0, ge=0, description="of all of these")
+
+    @pydantic.model_validator(mode="after")
+    def _shares(self) -> Any:
+        if self.stuck_on + self.stuck_off > 1:
+            raise ValueError(f"stuck_on + stuck_off must be <= 1, got {self.stuck_on + self.stuck_off:g}")
+        return self
+
+    def non_ideal(self) -> NonIdeal:
+        """For `crossbar_math`."""
+        return NonIdeal(
+            self.variation, self.stuck_off, self.stuck_on, self.read_noise, self.wire, self.seed
+        )
 
 
 class CrossbarSpec(Spec):
@@ -87,6 +111,10 @@ class CrossbarSpec(Spec):
     convert_cycles: int = pydantic.Field(default=1, ge=1, description="one conversion")
     pipelined: bool = pydantic.Field(default=True, description="ADCs work beside the array's next read")
     overlap: bool = pydantic.Field(default=True, description="products follow each other without waiting for results")
+    faults: FaultSpec | None = pydantic.Field(
+        default=None, description="given (even if empty): a run computes products on the trace's values, and reports "
+        "how far they are off"
+    )  # fmt: skip
     in_order: InOrderSpec | None = pydantic.Field(
         default=None, description="what a core does between products; nothing: all else works beside them"
     )
@@ -438,4 +466,10 @@ class Crossbar(TiledEngine):
             "mvm_cycles": mvm.latency,
             "mvm_interval_cycles": mvm.interval,
             "programmed_tiles": written,
+            **self.error(part),
         }
+
+    def error(self, part: Part) -> dict[str, float]:
+        """The error of a layer's products, if `faults` asks for it and the trace has their operands."""
+        held = part.operand("ifmap") is not None and part.operand("filter") is not None
+        return {"output_error": output_error(self, part)} if self.spec.faults is not None and held else {}

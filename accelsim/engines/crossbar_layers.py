@@ -150,6 +150,13 @@ def _part(task: Task, roles: Roles, shape: GemmShape | None = None) -> Part:
     return Part(task, shape or known, roles)  # type: ignore[arg-type]
 
 
+def error_of(engine: Crossbar, layer: Resident) -> dict[str, float]:
+    """The error of its (first) products; see `Crossbar.error`."""
+    roles, (groups, k, n), times = layer.products[0]
+    recurrent = isinstance(layer.task.layer.work, RecurrentShape)
+    return engine.error(_part(layer.task, roles, GemmShape(times, n, k, groups) if recurrent else None))
+
+
 def mvm_of(engine: Crossbar, layer: Resident, which: int = 0) -> Mvm:
     """Timing of a product of the layer."""
     roles, (_, k, n), _ = layer.products[which]

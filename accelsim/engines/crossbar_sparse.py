@@ -112,7 +112,7 @@ def work_of_tile(engine: Crossbar, part: Part, tile: Any) -> tuple[NDArray[np.in
     columns = max(1, spec.active_cols * cells.slices // cells.cells_per_weight)
     found, counts = [], ActionCounts()
     for group in range(int(tile["group0"]), int(tile["group0"]) + int(tile["groups"])):
-        x, w = _operands(part, group, tile)
+        x, w = operands_of(part, group, tile)
         work = work_of_product(
             x, w, cells, spec.rows, engine.columns(bits), (spec.active_rows, columns), spec.skip
         )
@@ -179,7 +179,7 @@ def weights_of(part: Part, group: int, tile: Any) -> NDArray[Any]:
     return np.asarray(found.reshape(n.stop - n.start, -1).T)
 
 
-def _operands(part: Part, group: int, tile: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+def operands_of(part: Part, group: int, tile: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """(inputs (m, k), weights (k, n)) of a tile and group."""
     shape, w = part.shape, weights_of(part, group, tile)
     if not isinstance(shape, ConvShape):

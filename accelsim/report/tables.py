@@ -235,9 +235,15 @@ def total_lines(result: RunResult, width: int) -> list[Line]:
 
 def _cell_facts(result: RunResult) -> dict[str, str]:
     """Crossbars that keep their weights: cells, their writes, and how long they last in training."""
+    off = [(float(x.info["output_error"]), x.name) for x in result.layers if "output_error" in x.info]
+    found = {}
+    if off:
+        (least, best), (most, worst) = min(off), max(off)
+        span = f"{100 * least:.3g}% ({best}) to {100 * most:.3g}% ({worst})"
+        found["values"] = f"products are off by {span}, root mean square over that of the exact ones"
     cells = sum(int(layer.info.get("cells", 0)) for layer in result.layers)
     if not cells:
-        return {}
+        return found
     engine = result.arch_data["engine"]
     written = result.counts().get(("cell", "write"), 0)
     program = max(int(layer.info.get("update_cycles", 0)) for layer in result.layers) / result.clock_hz
@@ -247,7 +253,7 @@ def _cell_facts(result: RunResult) -> dict[str, str]:
         run = result.seconds - int(engine.get("updates", 0)) * program
         facts += f"; at {endurance:g} writes a cell lasts {endurance:g} updates, "
         facts += f"{si(endurance * (run + program), 's')} with one after each run"
-    return {"cells": facts}
+    return {**found, "cells": facts}
 
 
 _DRAM_ACTIONS = {

@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
+from accelsim.cli import main
 from accelsim.engines.crossbar_math import Cells, NonIdeal, input_digits, product, program, wire_loss
+from accelsim.system.archspec import load_arch
+from accelsim.system.simulate import simulate
+from accelsim.workload.network import Network, Node
+from accelsim.workload.ops import Conv, Input, Linear
+from accelsim.workload.trace import synthetic_trace
 
 
 def naive(x: Any, w: Any, c: Cells) -> Any:
@@ -161,3 +167,54 @@ def test_wire_loss_is_the_first_order_of_the_resistor_network() -> None:
         assert np.abs(x @ g - truth).max() > 5 * np.abs(ours - truth).max()
         errors.append(np.abs(ours - truth).max())
     assert errors[1] / errors[0] == pytest.approx(100, rel=0.2)  # what is left is of second order
+
+
+def test_a_run_reports_how_far_its_products_are_off() -> None:
+    network = Network("n", [Node("x", Input((1, 8, 9, 9))), Node("c", Conv(6, 3, 1, 1, bias=False), ("x",))])
+    trace = synthetic_trace(network, weight_bits=8, activation_bits=8)
+
+    def run(name: str, *sets: str) -> float | None:
+        found = simulate(load_arch(name, list(sets)), trace).layers[0].info.get("output_error")
+        return None if found is None else float(found)
+
+    for name in ("isaac", "snrram"):  # in place, and one after another
+        assert run(name) is None and run(name, "engine.faults={}") == 0.0
+        few, many = (run(name, f"engine.faults={{variation: {sigma}}}") for sigma in (0.02, 0.1))
+        assert few is not None and many is not None and 0 < few < many
+        coarse = run(name, "engine.faults={}", "engine.adc_bits=6", "engine.flip=false")
+        assert coarse is not None and coarse > 0
+
+
+def test_the_error_of_a_run_is_that_of_the_products() -> None:
+    network = Network("n", [Node("x", Input((5, 150))), Node("l", Linear(9, bias=False), ("x",))])
+    trace = synthetic_trace(network, weight_bits=8, activation_bits=8)
+    layer = simulate(load_arch("isaac", ["engine.faults={variation: 0.05, seed: 3}"]), trace).layers[0]
+    x, w = (trace.operand("l", role) for role in ("ifmap", "filter"))
+    assert x is not None and w is not None
+    xs, ws = (o.values().astype(np.int64).reshape(-1, 150) for o in (x, w))
+    ws = ws.T
+    cells = Cells(128, 2, 8, 8, 1, 8, "offset", x.signed, True)
+    out, exact = product(xs, ws, cells, NonIdeal(variation=0.05, seed=3), name="l"), xs @ ws
+    assert layer.info["output_error"] == pytest.approx(np.sqrt(((out - exact) ** 2).sum() / (exact**2).sum()))
+
+
+def test_accuracy_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    narrow = ["--set", "precision.filter=8", "--set", "precision.ifmap=8", "--set", "engine.faults={}"]
+    assert main(["run", "isaac", "lenet_digits", "--accuracy", "--quiet", *narrow]) == 0
+    told = "".join(capsys.readouterr())
+    assert "of 360 real inputs of lenet_digits right on isaac's crossbars (products off by 0%)" in told
+    assert main(["run", "tpu_v1", "lenet_digits", "--accuracy", "--quiet"]) == 2
+    assert "--accuracy: needs an engine of crossbars, got 'systolic'" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("faults", "message"),
+    [
+        ("{variation: -1}", "engine.faults.variation: must be >= 0.0, got -1"),
+        ("{stuck_on: 0.7, stuck_off: 0.6}", r"stuck_on \+ stuck_off must be <= 1, got 1.3"),
+        ("{stuck: 0.7}", "engine.faults.stuck"),
+    ],
+)
+def test_faults_that_cannot_be(faults: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_arch("isaac", [f"engine.faults={faults}"])
