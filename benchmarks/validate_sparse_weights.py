@@ -63,7 +63,7 @@ def cnvlutin() -> list[Row]:
     found = ", ".join(f"{name} {value:.3g}" for name, value in zip(names, each, strict=True))
     note = (
         f"{found}: three of the paper's six networks, all at its mean of 44% zeros, spread over the inputs at "
-        "random, which real maps are not; bricks dealt in turn: assumed; aim: a tenth, for what the other three would move"
+        "random, which real maps are not; bricks dealt in turn: assumed; aim: a tenth, for the other three networks"
     )
     what = "three networks at 44% zeros", "speed-up over DaDianNao", "x"
     return [*rows, Row("Cnvlutin", *what, mean(each), 1.37, source, 10.0, note)]
