@@ -7,8 +7,9 @@
 - Engines that read bits: simulated cycles of the array per CPU second over the runs of DNNsim that they are compared
   with (its eight reference layers on its three grids), from operands in memory to the cycles of every tile. Also for
   each grid by itself: on the largest one a layer is 1,000 cycles, and what counts is the cost of a call.
-- The same engines on operands beyond the caches, in passes: a pass is the time in which numpy, in the same run, or-s
-  all the operands that the engine reads (`np.bitwise_or.reduce`), which is as fast as memory gives them.
+- The same engines on operands beyond the caches, in passes: a pass is the time in which numpy, in the same run, reads
+  all the operands that the engine reads and or-s them to bricks of 16 channels (`np.bitwise_or.reduce`). Columns that
+  run ahead of each other are a recurrence over steps and columns, not over operands, and have no aim there.
 - UCNN: whole networks.
 """
 
@@ -20,13 +21,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 from bitfusion_networks import NETWORKS, authors_model, trace_of
+from numpy.typing import NDArray
 from timing import table
 from validate_bitserial import BITS, ROOM, WHOLE, engine, reference_layers
 from validation_rows import references
@@ -167,14 +169,23 @@ def passes() -> list[Line]:
         trace = Trace.open(path)
         part = part_of(network, trace, "layer")
         for kind, fields, roles in ENGINES:
-            flat = [operand_values(trace, "layer", role).reshape(-1) for role in roles]
-            once = cpu_s(lambda: [np.bitwise_or.reduce(v) for v in flat])  # noqa: B023
-            for grid in (GRIDS[0],):
-                _, seconds = rate(built_on(kind, fields, grid), [part], 1)
-                what = f"{kind} {fields or ''}".strip() + f", {sum(v.nbytes for v in flat) / 1e6:.0f} MB of operands"
-                figure = f"{seconds / once:.1f} passes of {once * 1e3:.1f} ms"
-                found.append((what, figure, f"{PASSES} passes", seconds <= PASSES * once))
+            bricks = [_bricks(operand_values(trace, "layer", role)) for role in roles]
+            once = cpu_s(partial(_read, bricks))
+            _, seconds = rate(built_on(kind, fields, GRIDS[0]), [part], 1)
+            what = f"{kind} {fields or ''}".strip() + f", {sum(v.nbytes for v in bricks) / 1e6:.0f} MB of operands"
+            figure = f"{seconds / once:.1f} passes of {once * 1e3:.1f} ms"
+            aimed = "column_registers" not in fields
+            found.append((what, figure, f"{PASSES} passes" * aimed, seconds <= PASSES * once if aimed else None))
     return found
+
+
+def _bricks(values: NDArray[Any]) -> NDArray[Any]:
+    return values.reshape(len(values), values.shape[1] // 16, 16, -1)
+
+
+def _read(bricks: list[NDArray[Any]]) -> None:
+    for values in bricks:
+        np.bitwise_or.reduce(values, axis=2)
 
 
 def whole_networks() -> list[Line]:

@@ -155,7 +155,7 @@ def _essential():  # type: ignore[no-untyped-def]
 
 @kernel
 def stretches(rows, cols, columns, stride_y, stride_x, wide, plane, ones, twos, begin):  # type: ignore[no-untyped-def]
-    """Cut each set of windows into stretches of one row; returns how many there are.
+    """Cut each set of windows into stretches of one row.
 
     The largest value of a stretch is that of two, of a power of two windows each, that cover it: their places in
     `spread_out`'s levels go to ones and twos. begin: first stretch of each set, and the end.
@@ -173,7 +173,6 @@ def stretches(rows, cols, columns, stride_y, stride_x, wide, plane, ones, twos, 
             found += 1
             window += count
     begin[begin.shape[0] - 1] = found
-    return found
 
 
 @kernel
@@ -216,6 +215,8 @@ def window_cycles(costs, jobs, grid, factors, out):  # type: ignore[no-untyped-d
         ones, twos = np.zeros(cells + down, np.int64), np.zeros(cells + down, np.int64)
         begin = np.zeros(cells + 1, np.int64)
         stretches(down, cols, columns, stride_y, stride_x, wide, plane, ones, twos, begin)
+        exact = begin[cells] == cells and (ones == twos).all()  # one place says all
+        x_from, x_to = max(0, -left), min(wide, width - left)
         before = np.zeros(cells + 1, np.int64)
         total = 0
         held = 0
@@ -223,16 +224,18 @@ def window_cycles(costs, jobs, grid, factors, out):  # type: ignore[no-untyped-d
         for image in range(image0, image0 + images):
             for b in range(bricks):
                 for y in range(max(0, -top), min(high, height - top)):
-                    source = costs[brick0 + b, image, top + y]
-                    for x in range(max(0, -left), min(wide, width - left)):
-                        over[y * wide + x] = max(source[left + x], np.uint8(1))
+                    source = costs[brick0 + b, image, top + y, left + x_from : left + x_to]
+                    line = over[y * wide + x_from : y * wide + x_to]
+                    for x in range(source.shape[0]):
+                        line[x] = max(source[x], np.uint8(1))
                 spread_out(over, plane, stride_x)
                 for tap in range(taps):
                     offset = tap // kxs * dilation_y * wide + tap % kxs * dilation_x
+                    seen = over[offset:]
                     for s in range(cells):
-                        worst = max(over[ones[begin[s]] + offset], over[twos[begin[s]] + offset])
+                        worst = seen[ones[s]] if exact else max(seen[ones[begin[s]]], seen[twos[begin[s]]])
                         for i in range(begin[s] + 1, begin[s + 1]):
-                            worst = max(worst, over[ones[i] + offset], over[twos[i] + offset])
+                            worst = max(worst, seen[ones[i]], seen[twos[i]])
                         before[s + 1] = before[s] + worst
                     for ky in range(tap // kxs, kys if aligned else tap // kxs + 1):
                         first = ky * dilation_y * (cols // columns) if aligned else 0
@@ -471,7 +474,8 @@ def lane_products(values, filter_ones, jobs, grid, bricks, out):  # type: ignore
         cells = -(-down * cols // columns)
         ones, twos = np.zeros(cells + down, np.int64), np.zeros(cells + down, np.int64)
         begin = np.zeros(cells + 1, np.int64)
-        single = stretches(down, cols, columns, stride_y, stride_x, wide, plane, ones, twos, begin) == cells
+        stretches(down, cols, columns, stride_y, stride_x, wide, plane, ones, twos, begin)
+        exact = begin[cells] == cells and (ones == twos).all()  # one place says all
         lanes = bricks[brick0, 1] - bricks[brick0, 0]
         most = np.zeros((lanes, taps, cells), np.uint8)
         worst = np.zeros(sets, np.uint16)
@@ -488,13 +492,15 @@ def lane_products(values, filter_ones, jobs, grid, bricks, out):  # type: ignore
                     for tap in range(taps):
                         offset = tap // kxs * dilation_y * wide + tap % kxs * dilation_x
                         line = most[lane, tap]
+                        seen = over[offset:]
+                        if exact:
+                            for s in range(cells):
+                                line[s] = seen[ones[s]]
+                            continue
                         for s in range(cells):
-                            if single:
-                                line[s] = max(over[ones[s] + offset], over[twos[s] + offset])
-                                continue
                             highest = np.uint8(0)
                             for i in range(begin[s], begin[s + 1]):
-                                highest = max(highest, over[ones[i] + offset], over[twos[i] + offset])
+                                highest = max(highest, seen[ones[i]], seen[twos[i]])
                             line[s] = highest
                 for f in range(table, table + factor):
                     for tap in range(kys * kxs):
