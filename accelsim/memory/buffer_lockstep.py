@@ -91,12 +91,24 @@ def _count(burst, element, counts):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _staggered(burst, tables, low, counts):  # type: ignore[no-untyped-def]
-    """Lanes one after another: each has an access of its own."""
+def _staggered(burst, tables, low, counts, places, bank_of):  # type: ignore[no-untyped-def]
+    """Lanes one after another: each has an access of its own.
+
+    `places`: scratch, where each step is modulo the banks. `bank_of`: bank of the element at such a place.
+    """
+    period = burst[12] * burst[13] * burst[14]
+    first = max(0, low - burst[0] - min(burst[2], burst[5]) + 1)
+    for t in range(first, min(burst[1], low + len(counts) - burst[0])):
+        places[t - first] = tables[burst[4] + t] % period
     for i in range(burst[2]):
-        late = burst[0] + i % burst[5]
+        late, lane = burst[0] + i % burst[5], tables[burst[3] + i] % period
         for t in range(max(0, low - late), min(burst[1], low + len(counts) - late)):
-            _count(burst, tables[burst[4] + t] + tables[burst[3] + i], counts[late + t - low, burst[10]])
+            at = places[t - first] + lane
+            at -= period if at >= period else 0
+            if burst[15] == 1:
+                counts[late + t - low, burst[10], bank_of[at]] += 1
+            else:
+                _count(burst, at, counts[late + t - low, burst[10]])
 
 
 @kernel
@@ -155,6 +167,8 @@ def lockstep_kernel(bursts, tables, params, groups, out):  # type: ignore[no-unt
     counts = np.zeros((size, 2, banks), np.int64)
     seen = np.full(params[3], -1, np.int64)
     known = np.zeros((min(size, params[3]), banks), np.int64)
+    places = np.zeros(size + max(1, bursts[:, 5].max()), np.int64)
+    bank_of, same = np.zeros(params[3], np.int64), np.int64(-1)  # the banks of burst `same`
     for low in range(params[0], params[1], size):
         counts[:] = 0
         for b in range(len(bursts)):
@@ -164,7 +178,12 @@ def lockstep_kernel(bursts, tables, params, groups, out):  # type: ignore[no-unt
                 if burst[2] == 0:
                     _run(burst, low, counts)
                 elif burst[5] > 0:
-                    _staggered(burst, tables, low, counts)
+                    if same < 0 or (bursts[same, 11:] != burst[11:]).any():
+                        same, span = b, burst[12] * burst[13]
+                        for at in range(span * burst[14]):
+                            word = burst[16] + at // burst[14]
+                            bank_of[at] = burst[11] + word % span // burst[13]
+                    _staggered(burst, tables, low, counts, places, bank_of)
                 else:
                     _together(burst, tables, low, counts, seen, known)
         for c in range(min(size, params[1] - low)):
