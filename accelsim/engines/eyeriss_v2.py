@@ -3,13 +3,14 @@
 A tile runs in rounds. In a round every PE holds the weights of a block of columns (taps of channels) and filters, and
 works on a block of output positions; sums of PEs with other columns are added over the psum network. A round lasts as
 long as its slowest PE, or as the routers of a cluster need to bring inputs and weights and to take sums, whichever is
-longest. How many PEs split filters, columns and positions is searched for each tile.
+longest. How many PEs split filters, columns and positions, in a cluster and among clusters, is searched for each tile;
+streams that meet on a wire between clusters take turns (`cluster_mesh.py`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pydantic
@@ -22,6 +23,7 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, noc_rows, scratchpad_rows
 from accelsim.engines.base import ENGINES
+from accelsim.engines.cluster_mesh import Grid, placement_arrays, placements
 from accelsim.engines.compressed import filter_nonzeros, ifmap_nonzeros, packed_bytes
 from accelsim.engines.csc_work import columns_per_pe, entering, input_counts, pe_cycles, weight_counts
 from accelsim.engines.density import effectual_products
@@ -36,18 +38,29 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Split:
-    """PEs over blocks of filters (of all groups), of columns, and of positions."""
+    """PEs over blocks of filters (of all groups), of columns, and of positions; how their operands travel.
+
+    `inputs`, `weights` and `sums` are the streams at the busiest port or wire, the copies clusters that each stream
+    reaches on average, as a ratio of integers.
+    """
 
     filters: int
     columns: int
     positions: int
+    inputs: int = 1
+    weights: int = 1
+    sums: int = 1
+    input_copies: tuple[int, int] = (1, 1)
+    weight_copies: tuple[int, int] = (1, 1)
+    sum_copies: tuple[int, int] = (1, 1)
 
 
 #: Sums over the rounds of a tile: rounds; cycles, and of them busy ones and those that wait for routers; cycles of
-#: all PEs together; products; inputs that PEs read, and that are written into them; words that leave the buffers
+#: all PEs together; products; inputs that PEs read, and that are written into them; words that leave the buffers;
+#: and the number of the placement
 FIELDS = (
     "rounds", "cycles", "busy_cycles", "supply_cycles", "pe_cycles", "products", "input_reads", "input_writes",
-    "input_words", "weight_words", "column_rounds", "hops", "pes",
+    "input_words", "weight_words", "column_rounds", "hops", "pes", "placement",
 )  # fmt: skip
 V2_TILE_DTYPE = np.dtype([*TILE_DTYPE.descr, *((name, np.int64) for name in FIELDS)])
 
@@ -77,8 +90,21 @@ class EyerissV2(TiledEngine):
         input_words: int = pydantic.Field(ge=1, le=256, description="inputs a cycle, all routers of a cluster")
         weight_words: int = pydantic.Field(ge=1, le=256, description="weights a cycle, all routers of a cluster")
         psum_words: int = pydantic.Field(ge=1, le=256, description="sums a cycle, all routers of a cluster")
+        grid_cols: int = pydantic.Field(default=1, ge=1, le=64, description="clusters side by side, the rest below")
         operand_bits: int = pydantic.Field(default=8, ge=1, le=16, description="width of the multipliers")
         hop_mm: float = pydantic.Field(default=0.5, gt=0, description="wire between clusters, mm")
+
+        @pydantic.model_validator(mode="after")
+        def _clusters_fill_the_grid(self) -> Self:
+            if self.clusters % self.grid_cols:
+                raise ValueError(f"grid_cols must divide clusters ({self.clusters}), got {self.grid_cols}")
+            return self
+
+    @property
+    def grid(self) -> Grid:
+        """Where the clusters and their PEs lie."""
+        spec = self.spec
+        return Grid(spec.grid_cols, spec.clusters // spec.grid_cols, spec.cluster_rows, spec.cluster_cols)
 
     @property
     def pes(self) -> int:
@@ -183,7 +209,7 @@ class EyerissV2(TiledEngine):
         size = columns_per_pe(weights, spec.columns, spec.weight_spad)
         outs, k_blocks = groups * n_blocks, ceil_div(k, size)
         mean = max(1, int((-(-weights // spec.simd)).sum()) // (outs * k_blocks))
-        split = self._split(outs, k_blocks, m, mean, block, size)
+        number, split = self._split((outs, k_blocks, m), mean, block, size, n_blocks if groups > 1 else outs)
         cuts = np.arange(split.positions) * m // split.positions
         inputs = input_counts(part, tile, cuts, dense)
         work = pe_cycles(inputs, weights, size, spec.simd)
@@ -193,19 +219,17 @@ class EyerissV2(TiledEngine):
         stored = np.add.reduceat(weights, starts, axis=2).reshape(outs, k_blocks, 1)
         slowest = _by_round(work, split, "max")
         mean_pe = _by_round(work, split, "sum") // _by_round(np.ones_like(work), split, "sum")
-        # each router brings its cluster one word of two entries at a time
-        across = self._streams(split.columns * split.positions)
         supply = np.maximum(
-            -(-across * _by_round(stream, split, "max") // spec.input_words),
-            -(-self._streams(split.filters * split.columns, split.positions) * _by_round(stored, split, "max")
-              // spec.weight_words),
-        )  # fmt: skip
-        # sums leave once for each column of PEs that add up
+            -(-split.inputs * _by_round(stream, split, "max") // spec.input_words),
+            -(-split.weights * _by_round(stored, split, "max") // spec.weight_words),
+        )
         longest = int(np.diff(np.append(cuts, m)).max())
-        sums = self._streams(split.filters * split.positions, split.columns) * block * longest
-        supply = np.maximum(supply, ceil_div(sums, spec.psum_words))
+        supply = np.maximum(supply, ceil_div(split.sums * block * longest, spec.psum_words))
         column_rounds = ceil_div(k_blocks, split.columns)
-        moved = int(stream.sum()) // max(1, self._cluster // across) + int(stored.sum()) * split.positions
+        entered = int(stream.sum()) // min(split.filters, n_blocks)
+        moved = ceil_div(entered * split.input_copies[0], split.input_copies[1])
+        moved += ceil_div(int(stored.sum()) * split.weight_copies[0], split.weight_copies[1])
+        moved += ceil_div(groups * n * m * column_rounds * split.sum_copies[0], split.sum_copies[1])
         return {
             "rounds": slowest.size,
             "cycles": int((np.maximum(slowest, supply) + spec.latency).sum()),
@@ -215,39 +239,55 @@ class EyerissV2(TiledEngine):
             "products": int((inputs.sum(axis=2) * weights.sum(axis=1)).sum()),
             "input_reads": int(inputs.sum()) * n_blocks,
             "input_writes": int(stream.sum()),
-            "input_words": int(stream.sum()) // min(split.filters, n_blocks),
+            "input_words": entered,
             "weight_words": int(stored.sum()),
             "column_rounds": column_rounds,
-            "hops": ceil_div(moved + groups * n * m * column_rounds, 2),
+            "hops": ceil_div(moved, 2),
             "pes": split.filters * split.columns * split.positions,
+            "placement": number,
         }
 
-    @property
-    def _cluster(self) -> int:
-        return int(self.spec.cluster_rows * self.spec.cluster_cols)
+    def _delivery(self, part: Part, tiles: Tiles) -> str:
+        """How inputs and weights travel to the clusters in the longest tile."""
+        way = placements(self.grid)[int(tiles["placement"][int(np.argmax(tiles["cycles"]))])].streams
+        shares = not (isinstance(part.shape, ConvShape) and part.shape.depthwise)
+        return f"inputs {way.input_mode if shares else 'unicast'}, weights {way.weight_mode}"
 
-    def _streams(self, count: int, sharers: int = 1) -> int:
-        """Different streams that one cluster receives, if `sharers` neighbouring PEs share each."""
-        return min(count, ceil_div(self._cluster, sharers))
+    def _split(self, parts: tuple[int, int, int], mean: int, block: int, size: int, shared: int) -> tuple[int, Split]:
+        """The placement with the shortest estimated time; ties go to more positions, then columns, then fewer PEs.
 
-    def _split(self, outs: int, k_blocks: int, m: int, mean: int, block: int, size: int) -> Split:
-        """The split with the shortest estimated time; ties go to more positions, then to more columns."""
-        best, found = None, Split(1, 1, 1)
-        chain = int(self.spec.cluster_rows) * int(self.spec.clusters)
-        for columns in _counts(min(k_blocks, chain, self.pes)):
-            for positions in _counts(min(m, self.pes // columns)):
-                filters = min(outs, self.pes // (columns * positions))
-                rounds = ceil_div(outs, filters) * ceil_div(k_blocks, columns)
-                each = ceil_div(m, positions)
-                supply = max(
-                    ceil_div(self._streams(columns * positions) * each * size, self.spec.input_words),
-                    ceil_div(self._streams(filters * columns, positions) * size * block, self.spec.weight_words),
-                    ceil_div(self._streams(filters * positions, columns) * block * each, self.spec.psum_words),
-                )
-                cost = (rounds * (max(each * mean, supply) + self.spec.latency), -positions, -columns)
-                if best is None or cost < best:
-                    best, found = cost, Split(filters, columns, positions)
-        return found
+        Parameters
+        ----------
+        parts : (int, int, int)
+            Blocks of filters (of all groups), blocks of columns, positions.
+        mean, block, size : int
+            Cycles of a PE for a position; filters and columns of a PE.
+        shared : int
+            Blocks of filters that read the same inputs. Several groups in a round have their own each, so that many
+            times the streams; where no two blocks share, they come as unicasts.
+        """
+        spec, table = self.spec, placement_arrays(self.grid)
+        outs, k_blocks, m = parts
+        used = np.minimum(table[:3], np.array(parts)[:, None])
+        filters, columns, positions = used
+        groups = -(-filters // shared)
+        inputs = table[3] * groups if shared > 1 else np.minimum(table[6], filters * columns * positions)
+        each = -(-m // positions)
+        rounds = -(-outs // filters) * -(-k_blocks // columns)
+        supply = np.maximum.reduce([
+            -(-inputs * each * size // spec.input_words), -(-table[4] * size * block // spec.weight_words),
+            -(-table[5] * block * each // spec.psum_words),
+        ])  # fmt: skip
+        cost = rounds * (np.maximum(each * mean, supply) + spec.latency)
+        best = int(np.lexsort((filters, -columns, -positions, cost))[0])
+        placed = placements(self.grid)[best]
+        way = placed.streams
+        whole = placed.filters * placed.columns * placed.positions
+        copies = (way.input_copies, whole // placed.filters) if shared > 1 else (1, 1)
+        return best, Split(
+            int(filters[best]), int(columns[best]), int(positions[best]), int(inputs[best]), way.weights, way.sums,
+            copies, (way.weight_copies, whole // placed.positions), (way.sum_copies, whole // placed.columns),
+        )  # fmt: skip
 
     def times(self, part: Part, tiles: Tiles) -> TileTimes:
         """Rounds follow each other; what a round waits for its slowest PE or for its routers is a stall."""
@@ -295,14 +335,9 @@ class EyerissV2(TiledEngine):
         return {
             **super().info(part, tiles, times),
             "mode": mode, "rounds": int(tiles["rounds"].sum()), "active_pes": int(tiles["pes"].max()),
+            "delivery": self._delivery(part, tiles),
             "pe_cycles": int(tiles["pe_cycles"].sum()), "processing_cycles": int(tiles["cycles"].sum()),
         }  # fmt: skip
-
-
-def _counts(most: int) -> list[int]:
-    """Powers of two and three times those, up to `most`, and `most`."""
-    found = {most} | {c for i in range(9) for c in (2**i, 3 * 2**i) if c <= most}
-    return sorted(found)
 
 
 def _padded(work: Ints, split: Split) -> Ints:

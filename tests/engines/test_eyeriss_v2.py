@@ -147,7 +147,7 @@ def test_a_round_lasts_as_long_as_its_slowest_pe(
         size = columns_per_pe(weights, 4, 16)
         outs, blocks = weights.shape[1], -(-k // size)
         mean = max(1, int((-(-weights // 2)).sum()) // (outs * blocks))
-        split = built._split(outs, blocks, m, mean, block, size)
+        _, split = built._split((outs, blocks, m), mean, block, size, outs)
         assert split.filters * split.columns * split.positions <= clusters * rows * cols
         cuts = [i * m // split.positions for i in range(split.positions)] + [m]
         first, here = int(tile["row0"]) * side + int(tile["col0"]), ifmap[0].reshape(channels, -1)
