@@ -208,9 +208,11 @@ class DetailedNoc(StagedNoc):
         before = int(self.memory[fs.ROWS_DONE])
         while not self._step(limit) and before == self.memory[fs.ROWS_DONE] and self.memory[fs.NOW] < limit:
             self._add_flows()
-        ids = self._ended_rows(before)[1].tolist()
-        if self._row_ids is not None:
-            self._row_ids.difference_update(ids)
+        ids: list[int] = []
+        if before != self.memory[fs.ROWS_DONE]:  # mostly messages come one by one, in no rows
+            ids = self._ended_rows(before)[1].tolist()
+            if self._row_ids is not None:
+                self._row_ids.difference_update(ids)
         return int(self.memory[fs.NOW]), ids + self._ended_others()
 
     def _step(self, limit: int) -> bool:
