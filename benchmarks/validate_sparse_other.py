@@ -1,4 +1,4 @@
-"""PermDNN, ESE, and sparse tensor cores beside their published figures.
+"""PermDNN, ESE, sparse tensor cores, SparTen and SIGMA beside their published figures.
 
     python benchmarks/validate_sparse_other.py
 
@@ -9,20 +9,27 @@ to 28 nm, 64 PEs at 1285 MHz.
 from __future__ import annotations
 
 import csv
+import math
 import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sparse_networks import array_cycles
 from validate_bitserial import BITS, ROOM, WHOLE, engine
 from validation_rows import Row, main, references
 
+import accelsim
+from accelsim.base.units import ceil_div
 from accelsim.engines.base import Task
 from accelsim.sim.passes import PassTable
+from accelsim.workload.densities import published_densities
+from accelsim.workload.load import load_network
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Input, Linear
-from accelsim.workload.trace import Trace, TraceWriter
+from accelsim.workload.selection import select_layers
+from accelsim.workload.trace import Trace, TraceWriter, synthetic_trace
 
 Values = Any
 
@@ -197,12 +204,73 @@ def stc_rows(folder: Path) -> list[Row]:
     return made
 
 
+# --- SparTen ---
+
+
+def sparten_rows() -> list[Row]:
+    """Over as many dense multipliers, over itself without sparse weights, and over SCNN: convolutions."""
+    paper, rows = "MICRO 2019, abstract", []
+    for network, densities in (("alexnet", "han2015"), ("vgg16", "scnn")):
+        net = load_network(network)
+        table = published_densities(densities, net)
+        inputs = {layer: {"activation_density": of["activation_density"]} for layer, of in table.items()}
+        both = accelsim.open_workload(network, densities=densities, only=["conv*"])
+        one = select_layers(synthetic_trace(net, per_layer=inputs), ["conv*"])
+        ours = array_cycles("sparten", both)
+        dense = sum(ceil_div(layer.macs, 1024) for layer in net if layer.name.startswith("conv"))
+        for other, theirs, cycles in (
+            ("a dense array of 1024 multipliers, fully busy", 4.7, dense),
+            ("the same with dense weights", 1.8, array_cycles("sparten", one)),
+            ("SCNN of 1024 multipliers", 3.0, array_cycles("scnn", both)),
+        ):
+            note = f"densities of {densities}; the paper: AlexNet, VGG and GoogLeNet on average; its dense array waits"
+            rows.append(
+                Row("SparTen", network, f"speedup over {other}", "x", cycles / ours, theirs, paper, None, note)
+            )
+    return rows
+
+
+# --- SIGMA ---
+
+#: (m, n, k) of GNMT, DeepBench, Transformer and NCF, HPCA 2020, Figure 1; recalled, unverified. The two with more than
+#: 50 000 columns are left out or cut
+GEMMS = (
+    (128, 2048, 4096), (2048, 4096, 32), (35, 8457, 2560), (84, 1024, 84), (2048, 1, 128), (256, 256, 2048),
+    (1024, 16, 50000),
+)  # fmt: skip
+
+
+def systolic_cycles(m: int, n: int, k: int) -> int:
+    """Of a 128 x 128 array that holds either operand: each fold is loaded, streamed and drained."""
+    return min(ceil_div(k, 128) * ceil_div(held, 128) * (moved + 3 * 128 - 2) for held, moved in ((n, m), (m, n)))
+
+
+def sigma_rows() -> list[Row]:
+    """Over a systolic array of as many multipliers: geometric means."""
+    rows = []
+    for name, weights, inputs, theirs in (("dense", 1.0, 1.0, 2.0), ("sparse", 0.2, 0.7, 5.7)):
+        logs = []
+        for m, n, k in GEMMS:
+            network = Network("gemm", [Node("x", Input((m, k))), Node("fc", Linear(n, bias=False), ("x",))])
+            trace = synthetic_trace(network, weight_density=weights, activation_density=inputs)
+            logs.append(math.log(systolic_cycles(m, n, k) / array_cycles("sigma", trace, only="fc")))
+        note = (
+            f"{len(GEMMS)} products, {math.exp(min(logs)):.3g} to {math.exp(max(logs)):.3g}; their shapes and "
+            f"densities ({weights:g} and {inputs:g}) are recalled, unverified"
+        )
+        value = math.exp(sum(logs) / len(logs))
+        source = "HPCA 2020, abstract" if name == "sparse" else "HPCA 2020, as A. Reid's notes on it say"
+        what = "SIGMA", f"{name} products", "speedup over a systolic array", "x"
+        rows.append(Row(*what, value, theirs, source, None, note))
+    return rows
+
+
 def rows() -> list[Row]:
     """All of them."""
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        return [*permdnn_rows(here), *ese_rows(here), *dual_rows(here), *stc_rows(here)]
+        return [*permdnn_rows(here), *ese_rows(here), *dual_rows(here), *stc_rows(here), *sparten_rows(), *sigma_rows()]
 
 
 if __name__ == "__main__":
-    main("PermDNN, ESE and sparse tensor cores beside their published figures", rows)
+    main("PermDNN, ESE, sparse tensor cores, SparTen and SIGMA beside their published figures", rows)
