@@ -5,6 +5,9 @@
 of `channels` inputs and all units takes channels x positions cycles. Slots are 7 x 7, 5 x 5 or 3 x 3; smaller kernels
 leave taps idle, larger ones are cut into pieces.
 
+The sums of a position leave while the next is computed, `results_per_cycle` for each output channel of a unit; so with
+few input channels a position lasts as long as its results take.
+
 Before a block the window's first columns are filled, one pixel a cycle, and the weights, `weight_bits_per_cycle` bits a
 cycle; both only while nothing else streams, since they come through the same port.
 """
@@ -51,6 +54,10 @@ class YodaNN(StepEngine):
         channels: int = pydantic.Field(default=32, ge=1, le=1024, description="input channels of a block")
         activation_bits: int = pydantic.Field(default=12, ge=1, le=32, description="widest activation")
         weight_bits_per_cycle: int = pydantic.Field(default=12, ge=1, le=1024, description="weights loaded in a cycle")
+        results_per_cycle: int = pydantic.Field(
+            default=0, ge=0, le=1024,
+            description="sums that leave in a cycle, times the output channels of a unit; 0: any number",
+        )
         multiple_kernels: bool = pydantic.Field(default=True, description="slots of 3 x 3 and 5 x 5 beside 7 x 7")
 
     def slot(self, part: Part) -> tuple[int, int, int]:
@@ -95,9 +102,21 @@ class YodaNN(StepEngine):
         return 1, self.spec.sops * self.slot(part)[1], self.spec.channels * part.loops.window
 
     def tile_cycles(self, part: Part, m: Any, n: Any, channels: Any, taps: Any) -> Any:
-        """Streaming alone, for the search: see `times`."""
+        """Streaming alone: a position of a block lasts as long as its channels or its results take."""
         _, outputs, pieces = self.slot(part)
-        return -(-n // (self.spec.sops * outputs)) * pieces * channels * m
+        whole, block = self.spec.sops * outputs, self.spec.channels
+        steps = 0
+        for sets, size in ((n // whole, whole), (n % whole > 0, n % whole)):
+            leave = self.leaving(part, size)
+            rest = channels % block
+            each = channels // block * np.maximum(block, leave) + (rest > 0) * np.maximum(rest, leave)
+            steps = steps + sets * each
+        return steps * pieces * m
+
+    def leaving(self, part: Part, results: Any) -> Any:
+        """Cycles in which the results of a position leave."""
+        each = self.slot(part)[1] * self.spec.results_per_cycle
+        return -(-results // each) if each else 0 * results
 
     def fills(self, part: Part, tiles: Tiles) -> Any:
         """Cycles to fill windows and weights before the blocks of a tile, all groups."""
@@ -111,11 +130,16 @@ class YodaNN(StepEngine):
         return tiles["groups"] * (pixels + weights)
 
     def times(self, part: Part, tiles: Tiles) -> TileTimes:
-        """Fill, then a cycle for each channel and position of each block."""
-        stream = tiles["groups"] * self.tile_cycles(part, tiles["m"], tiles["n"], tiles["channels"], 1)
+        """Fill, then a cycle for each channel and position of each block, or for its results; the last ones leave."""
+        groups, m, n, channels = (tiles[x] for x in ("groups", "m", "n", "channels"))
+        stream = groups * self.tile_cycles(part, m, n, channels, 1)
         fill = self.fills(part, tiles)
         none = np.zeros_like(stream)
-        return TileTimes(none, none, fill + stream, fill + stream + 1, stream)
+        _, outputs, pieces = self.slot(part)
+        whole = self.spec.sops * outputs
+        last = np.maximum(1, self.leaving(part, (n - 1) % whole + 1))
+        busy = groups * -(-n // whole) * pieces * channels * m
+        return TileTimes(none, none, fill + stream, fill + stream + last, busy)
 
     def words(self, part: Part, tiles: Tiles) -> WordTables:
         """A pixel enters a window once for each block; sums of a block of channels are read and added to."""

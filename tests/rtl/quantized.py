@@ -121,7 +121,8 @@ def run_xnor(x: Ints, w: Ints, row: int, unit: dict[str, Any], ternary: bool) ->
 def run_yodann(image: Ints, w: Ints, pad: int, unit: dict[str, int], slot: int, outputs: int) -> tuple[Ints, int]:
     """One image (channels, h, w), stride 1: the window's first columns come pixel by pixel, then one column a position.
 
-    The units see a window of one channel in a cycle and add it with the signs of their weights.
+    The units see a window of one channel in a cycle and add it with the signs of their weights. Sums that are complete
+    go to a register, from which some leave in each cycle; the next position is complete when it is empty again.
     """
     channels, high, wide = image.shape
     n, _, r, s = w.shape
@@ -133,6 +134,8 @@ def run_yodann(image: Ints, w: Ints, pad: int, unit: dict[str, int], slot: int, 
     pending = 0  # weight bits that have not come yet
     for first in range(0, n, unit["sops"] * outputs):
         held = w[first : first + unit["sops"] * outputs]
+        gate = unit["results_per_cycle"] * outputs
+        leaving = len(range(0, len(held), gate)) if gate else 0
         for _ in range(channels * high * (s - 1)):  # a pixel a cycle; padding needs none
             clock += 1
         pending += held.size
@@ -141,15 +144,18 @@ def run_yodann(image: Ints, w: Ints, pad: int, unit: dict[str, int], slot: int, 
             clock += 1
         for column in range(q):
             for row in range(p):
-                for channel in range(channels):
-                    window = whole[channel, row : row + r, column : column + s]
-                    out[first : first + len(held), row, column] += np.where(held[:, channel] > 0, window, -window).sum(
-                        (1, 2)
-                    )
-                    clock += 1
+                for block in range(0, channels, unit["channels"]):
+                    left = leaving  # of the results before, or of the slot that the schedule leaves for them
+                    for channel in range(block, min(channels, block + unit["channels"])):
+                        window = whole[channel, row : row + r, column : column + s]
+                        signed = np.where(held[:, channel] > 0, window, -window)
+                        out[first : first + len(held), row, column] += signed.sum((1, 2))
+                        clock += 1
+                        left -= 1
+                    clock += max(0, left)
     if pending:
         clock += 1
-    return out.reshape(n, -1).T, clock + 1  # the last sum is latched
+    return out.reshape(n, -1).T, clock + max(1, leaving)  # the last sums are latched, or leave
 
 
 def run_tables(x: Ints, codes: Ints, levels: Ints, unit: dict[str, int], skip: bool) -> tuple[Ints, int]:

@@ -163,12 +163,14 @@ def test_xnor(folder: Any, extents: dict[str, Any], unit: dict[str, Any], ternar
     assert finish(table) == clocks
 
 
-@given(cases(most=7), st.integers(1, 3), st.integers(1, 12))
+@given(cases(most=7), st.integers(1, 6), st.integers(1, 12), st.integers(1, 4), st.integers(0, 3))
 @checked
-def test_yodann(folder: Any, extents: dict[str, Any], sops: int, weight_bits: int) -> None:
-    case = values({**extents, "matrix": False, "c": min(extents["c"], 4)}, (-2048, 0), (2047, 1))
+def test_yodann(
+    folder: Any, extents: dict[str, Any], sops: int, weight_bits: int, channels: int, results: int
+) -> None:  # fmt: skip
+    case = values({**extents, "matrix": False, "c": min(extents["c"], 6)}, (-2048, 0), (2047, 1))
     codes, case.w = case.w, 2 * case.w - 1
-    fields = {"sops": sops, "channels": 4, "weight_bits_per_cycle": weight_bits}
+    fields = {"sops": sops, "channels": channels, "weight_bits_per_cycle": weight_bits, "results_per_cycle": results}
     table = lowered(folder(), case, "yodann", fields, (12, 1), (True, False), (case.a, codes))
     side = max(case.w.shape[2:])
     slot, outputs = next(s for s in ((3, 2), (5, 1), (7, 1)) if s[0] >= side)
