@@ -139,7 +139,7 @@ def encode_runs(flat: NDArray[Any], top: int, field: int) -> Entries:
     nonzeros = int(np.count_nonzero(flat))
     room = nonzeros + flat.size // (top + 1)
     lane = 8 * flat.itemsize
-    if few(room, flat.size):
+    if few(room, flat, top):
         found, taken, _ = runs_of(flat, flat.size, top.bit_length())
         whole = np.empty(words_for(taken.size, lane) * 64 // lane, flat.dtype)
         whole[: taken.size] = taken
@@ -154,9 +154,9 @@ def encode_runs(flat: NDArray[Any], top: int, field: int) -> Entries:
     return Entries(runs[:words], values.view(flat.dtype)[: words_for(count, lane) * 64 // lane], count, nonzeros)
 
 
-def few(entries: int, elements: int) -> bool:
-    """Whether going from nonzero to nonzero is quicker than from group to group."""
-    return 5 * entries <= elements
+def few(entries: int, flat: NDArray[Any], top: int) -> bool:
+    """Whether going from nonzero to nonzero is quicker than from group to group (as measured)."""
+    return top >= 7 and 7 * entries <= 2 * flat.nbytes
 
 
 class Compactor:

@@ -25,7 +25,7 @@ def words_of_pairs(flat: NDArray[Any], signed: bool) -> tuple[Words, int]:
     room = int(np.count_nonzero(flat)) + flat.size // (TOP + 1)
     data: Words = np.empty(ceil_div(room, 3) + 1, np.uint64)
     wide, kind = np.int16 if signed else np.uint16, value_dtype(8 * flat.itemsize, signed)
-    if few(room, flat.size):
+    if few(room, flat, TOP):
         found, taken, _ = runs_of(flat, flat.size, TOP.bit_length())
         words = ceil_div(found.size, 3)
         run_list, numbers = np.zeros(3 * words, np.uint8), np.zeros(3 * words, wide)
