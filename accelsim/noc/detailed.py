@@ -52,6 +52,7 @@ class DetailedNoc(StagedNoc):
         self._plans: dict[tuple[tuple[int, ...], tuple[int, ...], Kind], list[Flow]] = {}
         self._trees: dict[tuple[int, tuple[int, ...]], int] = {}
         self._added_flits = 0
+        self._others = self._others_bytes = 0  # complete messages that were not in the rows, and their bytes
         self._flows = 0
         self._logs = log_rows > 0
         self.logged_flows: dict[int, tuple[int, int]] = {}  # flow in the log -> (message id, number in its plan)
@@ -200,38 +201,43 @@ class DetailedNoc(StagedNoc):
 
     def _idle(self) -> bool:
         m = self.memory
-        return not self._fresh and bool(m[fs.UNDER_WAY] == 0 and m[fs.ROW] == m[fs.ROWS])
+        return not self._fresh and m.item(fs.UNDER_WAY) == 0 and m.item(fs.ROW) == m.item(fs.ROWS)
 
     def _run(self, limit: int) -> tuple[int, list[int]]:
-        self._enter_fresh()
+        if self._fresh:
+            self._enter_fresh()
         self.memory[fs.PAUSE] = 1
-        before = int(self.memory[fs.ROWS_DONE])
-        while not self._step(limit) and before == self.memory[fs.ROWS_DONE] and self.memory[fs.NOW] < limit:
+        before = self.memory.item(fs.ROWS_DONE)
+        while True:
+            others = self._step(limit)
+            m = self.memory
+            now, done = m.item(fs.NOW), m.item(fs.ROWS_DONE)
+            if others or done > before or now >= limit:
+                break
             self._add_flows()
         ids: list[int] = []
-        if before != self.memory[fs.ROWS_DONE]:  # mostly messages come one by one, in no rows
-            ids = self._ended_rows(before)[1].tolist()
+        if done > before:
+            one = done == before + 1 and not self._logs
+            ids = [self._rows.id_of(before)] if one else self._ended_rows(before)[1].tolist()
             if self._row_ids is not None:
                 self._row_ids.difference_update(ids)
-        return int(self.memory[fs.NOW]), ids + self._ended_others()
+        return now, ids + self._ended_others() if others else ids
 
     def _step(self, limit: int) -> bool:
         """Run the kernel; whether messages are complete that are not in the rows."""
         return bool(run_flits(self.memory, self._rows.table, limit))
 
     def _ended_rows(self, before: int) -> tuple[IntArray, IntArray]:
-        """Cycles and ids of rows complete since there were `before` of them; counts them."""
+        """Cycles and ids of rows complete since there were `before` of them."""
         table, these = self._rows.table, self._rows.since(self.memory, before)
         ids = table[these, fs.ROW_ID]
-        self._stats.messages += len(these)
-        self._stats.bytes_delivered += int(table[these, fs.ROW_BYTES].sum())
         if self._logs:
             flows = table[these, fs.ROW_FLOW].tolist()
             self.logged_flows.update((flow, (i, 0)) for flow, i in zip(flows, ids.tolist(), strict=True))
         return table[these, fs.ROW_DONE], ids
 
     def _ended_others(self) -> list[int]:
-        """Ids of the messages that are complete in this cycle and not in the rows, and the statistics of it."""
+        """Ids of the messages that are complete in this cycle and not in the rows; counts them."""
         m, ids = self.memory, []
         for at in m[m[fs.AT_DONE] : m[fs.AT_DONE] + m[fs.DONE]].tolist():
             message_id, flows = self._ids.pop(at)
@@ -243,8 +249,8 @@ class DetailedNoc(StagedNoc):
             ids.append(message_id)
             m[fs.UNDER_WAY] -= 1
             message = self._open.pop(message_id)
-            self._stats.messages += 1
-            self._stats.bytes_delivered += message.n_bytes * len(message.targets)
+            self._others += 1
+            self._others_bytes += message.n_bytes * len(message.targets)
         if ids and m[fs.UNDER_WAY] == 0:
             m[fs.BUSY] += m[fs.NOW] - m[fs.BUSY_SINCE]
         return ids
@@ -314,6 +320,8 @@ class DetailedNoc(StagedNoc):
         """See `NocModel.stats`."""
         stats = super().stats()
         stats.busy_cycles = int(self.memory[fs.BUSY])
+        stats.messages = self._others + int(self.memory[fs.ENDED])
+        stats.bytes_delivered = self._others_bytes + int(self.memory[fs.ENDED_BYTES])
         graph, m = self.graph, self.memory
         outs = [self.layout.output(link.source, link.source_port) for link in graph.links]
         ends = zip(graph.terminal_router.tolist(), graph.terminal_port.tolist(), strict=True)

@@ -36,6 +36,8 @@ from accelsim.noc.flit_state import (
     C_SIZE,
     C_TARGET,
     DONE,
+    ENDED,
+    ENDED_BYTES,
     EVENTS,
     FLIT_BYTES,
     FREE_FLOW,
@@ -243,6 +245,8 @@ def end_row(m: Any, rows: Any, flow: Any, t: Any) -> None:
     """The message of a row is complete; its flow is free again, unless a log names it."""
     n = -1 - m[flow + F_MESSAGE] & ADDRESS
     rows[n, ROW_DONE] = t
+    m[ENDED] += 1
+    m[ENDED_BYTES] += rows[n, ROW_BYTES]
     place = m[ROWS_DONE] & ADDRESS
     m[ROWS_DONE] += 1
     while place:  # in one cycle by ascending id

@@ -68,8 +68,10 @@ from accelsim.noc.router import MAX_VC_INPUTS, RouterSpec
     UNDER_WAY,  # messages
     BUSY_SINCE,
     BUSY,  # cycles in which some message was under way, up to the last time when there was none
+    ENDED,  # messages of rows that are complete, ever, and their bytes
+    ENDED_BYTES,
     N_GLOBALS,
-) = range(50)
+) = range(52)
 #: Router: outputs for which some input virtual channel bids with a flit, or for a virtual channel.
 R_READY, R_PENDING, R_LISTED, R_INPUT, R_OUTPUT, R_VC, R_ROUTE, R_NUMBER, R_SIZE = range(9)
 #: Input port: round-robin pointers, cycles of its credits.

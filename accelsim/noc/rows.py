@@ -37,11 +37,15 @@ class Rows:
 
     def add(self, m: IntArray, now: int, message: int, source: int, target: int, n_bytes: int) -> None:
         """Enter one message."""
-        self._make_room(m, 1)
-        first, start = int(m[fs.ROWS]), int(m[fs.ROW])
-        self.table[first] = (now, message, source, target, n_bytes, 0, -1, self.table[first, fs.ROW_ORDER])
+        first, start = m.item(fs.ROWS), m.item(fs.ROW)
+        if first == len(self.table):
+            self._make_room(m, 1)
+            first, start = m.item(fs.ROWS), m.item(fs.ROW)
+        self.table[first, : fs.ROW_ORDER] = now, message, source, target, n_bytes, 0, -1
         m[fs.ROWS] = first + 1
-        if first > start and (int(self.table[first - 1, 0]), int(self.table[first - 1, 1])) > (now, message):
+        if first > start and (self.table.item(first - 1, fs.ROW_NOW), self.table.item(first - 1, fs.ROW_ID)) > (
+            now, message,
+        ):  # fmt: skip
             self._sort(first - 1, start, first + 1)
 
     def _sort(self, since: int, start: int, end: int) -> None:
@@ -76,6 +80,10 @@ class Rows:
     def due(self, m: IntArray) -> bool:
         """Whether one should start in this cycle."""
         return bool(m[fs.ROW] < m[fs.ROWS]) and bool(self.table[m[fs.ROW], fs.ROW_NOW] == m[fs.NOW])
+
+    def id_of(self, number: int) -> int:
+        """Id of the message that was complete as this number, counting from 0."""
+        return int(self.table.item(self.table.item(number, fs.ROW_ORDER), fs.ROW_ID))
 
     def since(self, m: IntArray, before: int) -> IntArray:
         """Numbers of the rows complete since there were `before` of them, by (cycle, id)."""
