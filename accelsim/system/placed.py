@@ -40,7 +40,7 @@ from accelsim.system.result import TRAFFIC, LayerResult, RunResult
 from accelsim.system.row_buffers import Rows, network_counts, share_out
 from accelsim.system.schedule import Schedule, Step, schedule
 from accelsim.workload.network import Network
-from accelsim.workload.ops import Pool, explicit_pad
+from accelsim.workload.ops import Norm, Pool, explicit_pad
 from accelsim.workload.shapes import ConvShape, GemmShape, VectorShape
 from accelsim.workload.trace import Trace
 
@@ -98,6 +98,7 @@ class _Plan:
         self.bits = arch.spec.bits()
         self.terminals = self.spec.terminals or list(range(self.spec.count))
         self.placed: list[Placed] = []
+        self.limit: int = self.engine.spec.arrays  # crossbars of a core that layers may share
         steps = self.schedule.steps
         for index, step in enumerate(steps):
             if progress is not None:
@@ -135,7 +136,9 @@ class _Plan:
             If one copy of each layer does not fit: how many crossbars that takes, and how many there are.
         """
         layers = [p for p in self.placed if p.layer is not None]
-        there = self.spec.count * self.engine.spec.arrays
+        there = self.spec.count * self.limit
+        for place in layers:
+            place.copies = 1
         needed = sum(p.crossbars for p in layers)
         if needed > there or not self._pack():
             size = f"{self.engine.spec.rows} x {self.engine.spec.cols}"
@@ -205,8 +208,8 @@ class _Plan:
         most = ceil_div(place.copies, min(place.copies, self.spec.count, wanted))
         place.slices, place.weights, place.parts = [], [], 1
         for core in range(self.spec.count):
-            count = min(left, most, free[core] // one)
-            if count:
+            count = min(left, most, (free[core] - self.engine.spec.arrays + max(one, self.limit)) // one)
+            if count > 0:
                 place.slices.append([self.terminals[core]])
                 place.weights.append(count)
                 free[core] -= count * one
@@ -241,13 +244,27 @@ class _Plan:
     # --- rows and messages ---
 
     def stages(self) -> tuple[list[Stage], list[Source], list[Sink]]:
-        """What the player needs.
+        """What the player needs. Where rows that wait do not fit, layers are spread over more cores, if there are.
 
         Raises
         ------
         ConfigError
             If the rows that must wait do not fit the buffers.
         """
+        arrays = self.engine.spec.arrays
+        refused: ConfigError | None = None
+        for share in (8, 6, 4, 3, 2, 1):
+            self.limit = max(1, arrays * share // 8)
+            try:
+                if share < 8:
+                    self._replicate()
+                return self._stages()
+            except ConfigError as error:
+                refused = refused or error
+        assert refused is not None
+        raise refused
+
+    def _stages(self) -> tuple[list[Stage], list[Source], list[Sink]]:
         stages, buffered = [], []
         for number, place in enumerate(self.placed):
             stream, finish = self._cycles(place)
@@ -378,7 +395,10 @@ def _window(pool: Pool) -> tuple[int, int]:
 
 
 def _row_wise(step: Step) -> bool:
-    return step.layer.kind in ("eltwise", "norm", "activation") and len(step.layer.out_shape) == 4
+    """Whether a row of the result needs the same row of the input alone; of vectors, a row is a vector."""
+    if isinstance(step.layer.op, Norm):
+        return step.layer.op.mode != "group"  # the others look at one position, or one vector
+    return step.layer.kind in ("eltwise", "activation", "softmax")
 
 
 def _rows(shape: tuple[int, ...]) -> int:

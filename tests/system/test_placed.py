@@ -193,6 +193,12 @@ def test_the_short_way_around_a_block_holds_what_the_long_way_has_begun() -> Non
     assert layers["sum"].info["buffered_rows"] >= 1 and result.cycles >= run(network=residual()).cycles
 
 
+def test_layers_spread_over_more_cores_where_their_rows_do_not_fit_one() -> None:
+    one, more = (run(f"buffers.edram.capacity_bytes={size}", network=residual()) for size in (7168, 6000))
+    assert [layer.info["cores"] for layer in one.layers] == [1, 1, 1, 1, 1]
+    assert max(layer.info["cores"] for layer in more.layers) > 1
+
+
 def test_rows_that_do_not_fit_the_buffer_are_refused_with_what_is_missing() -> None:
     message = (
         r"the rows that must wait between layers take \d+ bytes of the buffer edram of core \d+, which has 4096: "
