@@ -3,7 +3,8 @@
 Deng et al., PermDNN: Efficient Compressed DNN Architecture with Permuted Diagonal Matrices, MICRO 2018. In a block of
 p x p weights those that are not 0 lie on one wrapped diagonal, so an input meets one weight of each block of rows. The
 PEs share the blocks evenly: n outputs take ceil(n / p / multipliers) cycles for each nonzero input, without indexes
-or imbalance. A dense matrix has blocks of 1.
+or imbalance. A dense matrix has blocks of 1. Filters have blocks of outputs and channels, in which whole kernels stay:
+each tap is such a matrix.
 """
 
 from __future__ import annotations
@@ -84,13 +85,14 @@ class PermDnn(ProductEngine):
     def _block(self, part: Part) -> int:
         spec = self.spec
         mask = part.filters() != 0
-        flat = mask.reshape(*mask.shape[:2], -1)
-        density = flat.mean()
+        channels = mask.shape[2]
+        matrices = np.moveaxis(mask.reshape(*mask.shape[:3], -1), 3, 1).reshape(-1, mask.shape[1], channels)
+        density = mask.mean()
         if density >= 1:
             return 1
         tried = [spec.block] if spec.block else range(spec.largest_block, 1, -1)
         for p in tried:
-            if density * p <= 1.0 + p / min(flat.shape[1:]) and all(fits_blocks(group, p) for group in flat):
+            if density * p <= 1.0 + p / min(matrices.shape[1:]) and all(fits_blocks(one, p) for one in matrices):
                 return p
         wanted = f"blocks of {spec.block}" if spec.block else f"blocks of 2 to {spec.largest_block}"
         what = f"filter has density {density:.3g}, and must be permuted diagonals in {wanted} for this engine"
@@ -121,7 +123,8 @@ class PermDnn(ProductEngine):
     def compress(self, part: Part, tiles: Tiles) -> tuple[str, ...]:
         """A weight for each row of a block, and an offset for each block."""
         p = self.block(part)
-        blocks = tiles["groups"] * -(-tiles["n"] // p) * -(-tiles["k"] // p)
+        taps = tiles["k"] // tiles["channels"]
+        blocks = tiles["groups"] * -(-tiles["n"] // p) * -(-tiles["channels"] // p) * taps
         offset = (p - 1).bit_length()
         size = (blocks * (p * self.spec.weight_bits + offset) + 7) // 8
         tiles["filter_bytes"] = np.where(tiles["filter_bytes"] > 0, size, 0)

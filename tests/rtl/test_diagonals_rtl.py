@@ -38,6 +38,25 @@ def test_permdnn_equals_its_registers(seed: int, p: int, pes: int, multipliers: 
     assert table.info["block_side"] == p
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_permdnn_runs_filters_tap_by_tap(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    p, n, c = (int(x) for x in rng.integers((2, 6, 5), (5, 14, 10)))
+    taps = np.stack([diagonals.permuted_matrix(rng, n, c, p) for _ in range(4)], axis=-1)
+    w, a = taps.reshape(n, c, 2, 2), sparse(rng, (1, c, 4, 3), 0.6, low=0)
+    network, trace = layer_of(tmp_path / "t.trace", a, w)
+    table = engine("permdnn", pes=2, multipliers=2, block=p, latency=5).lower(task_of(network, trace))
+    cycles, out = 0, np.zeros((n, 3, 2), np.int64)
+    for y, x, tap in np.ndindex(3, 2, 4):
+        seen = a[0, :, y + tap // 2, x + tap % 2]
+        sums, took = diagonals.PermutedDiagonals(taps[..., tap], p, 2, 2).run(seen)
+        out[:, y, x] += sums
+        cycles += took
+    windows = np.lib.stride_tricks.sliding_window_view(a[0], (2, 2), axis=(1, 2))
+    assert np.array_equal(out, np.einsum("cpqrs,ncrs->npq", windows, w))
+    assert cycles_of(table) == cycles + 5
+
+
 def test_permdnn_finds_the_blocks_and_runs_dense_layers(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     a = sparse(rng, (1, 24), 0.5, low=0)
