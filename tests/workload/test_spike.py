@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
+from accelsim.compress import compress
 from accelsim.workload.forward import forward
 from accelsim.workload.netfile import load_network_file
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Input, Linear, Reshape
 from accelsim.workload.spike import Spike, integrate
 from accelsim.workload.tensors import carries_spikes
-from accelsim.workload.trace import synthetic_trace
+from accelsim.workload.trace import Trace, synthetic_trace
 
 
 def neuron(currents: list[float], threshold: int, leak: int, reset: str) -> tuple[list[int], list[float]]:
@@ -105,6 +106,16 @@ def test_wrong_neurons_are_refused(tmp_path: Path, old: str, new: str, message: 
     path.write_text(FILE.replace(old, new))
     with pytest.raises(ConfigError, match=message):
         load_network_file(path)
+
+
+def test_a_recipe_leaves_spikes_one_bit(tmp_path: Path) -> None:
+    path = tmp_path / "hybrid.yaml"
+    path.write_text(FILE)
+    compress(load_network_file(path), None, "int8", tmp_path / "hybrid.trace")
+    trace = Trace.open(tmp_path / "hybrid.trace")
+    found = {(layer, role): trace.operand(layer, role) for layer in "ab" for role in ("ifmap", "ofmap")}
+    bits = {key: operand.bits for key, operand in found.items() if operand is not None}
+    assert bits == {("a", "ifmap"): 8, ("a", "ofmap"): 1, ("b", "ifmap"): 1, ("b", "ofmap"): 8}
 
 
 def test_spikes_stay_spikes_where_they_are_only_moved() -> None:

@@ -39,9 +39,11 @@ class Quantizer(Step):
         raise ConfigError("has no values, it is only described", state.name)
 
     def apply_described(self, state: TensorState) -> None:
-        """A described operand is drawn anew, as integers of the new width."""
+        """A described operand is drawn anew, as integers of the new width; spikes stay what they are."""
         bits, signed = self.described_codes(state)
         assert state.described is not None
+        if state.described.bits == 1 and not state.described.signed:
+            return
         if bits == 1 and signed:
             raise ConfigError("bits must be at least 2 for operands that may be negative")
         state.describe(requantized(state.described, bits, signed))
