@@ -179,7 +179,7 @@ def lockstep_kernel(bursts, tables, params, groups, out):  # type: ignore[no-unt
                     _run(burst, low, counts)
                 elif burst[5] > 0:
                     if same < 0 or (bursts[same, 11:] != burst[11:]).any():
-                        same, span = b, burst[12] * burst[13]
+                        same, span = np.int64(b), burst[12] * burst[13]
                         for at in range(span * burst[14]):
                             word = burst[16] + at // burst[14]
                             bank_of[at] = burst[11] + word % span // burst[13]

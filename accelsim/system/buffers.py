@@ -14,7 +14,8 @@ from accelsim.memory.buffer import port_stalls
 from accelsim.memory.buffer_lockstep import lockstep_stalls
 from accelsim.sim.accesses import AccessPattern, EvenAccess, Place
 from accelsim.sim.passes import PassTable
-from accelsim.system.archspec import ArchSpec, Buffer
+from accelsim.system.archspec import ArchSpec
+from accelsim.system.bufferspec import Buffer
 from accelsim.workload.network import Layer
 from accelsim.workload.trace import Trace
 

@@ -16,7 +16,8 @@ from accelsim.energy.usertables import load_user_table
 from accelsim.memory.dram_energy import ACTIONS, STANDBY, energy_pj
 from accelsim.memory.dram_spec import load_standard, resolve
 from accelsim.sim.passes import PassArray
-from accelsim.system.archspec import Architecture, ArchSpec, Buffer, Cores
+from accelsim.system.archspec import Architecture, ArchSpec, Cores
+from accelsim.system.bufferspec import Buffer
 
 _READ = (("filter_address", "filter_bytes"), ("ifmap_address", "ifmap_bytes"), ("psum_address", "psum_in_bytes"))
 _WRITTEN = (("ofmap_address", "ofmap_bytes"), ("psum_address", "psum_out_bytes"))

@@ -17,7 +17,7 @@ from accelsim.mapping.problem import Mapping
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Conv, Input
 from accelsim.workload.trace import TraceWriter, synthetic_trace
-from tests.engines.test_bit_serial import cycles_of, engine, layer_of, task_of
+from tests.engines.sparse_bench import cycles_of, engine, layer_of, task_of
 from tests.rtl.skip_models import unrolled
 from tests.rtl.test_early_rtl import lowered, with_relu
 
@@ -79,7 +79,7 @@ def test_products_and_any_tiling(
 ) -> None:
     """Products are those that the masks say; tiles of any shape make the same ones."""
     a, w = conv(np.random.default_rng(seed), 5, 7, density, weight_density)
-    network, trace = layer_of(tmp_path_factory.mktemp("t") / "t.trace", a, w, (8, 8), pad=1)
+    network, trace = layer_of(tmp_path_factory.mktemp("t") / "t.trace", a, w, bits=(8, 8), pad=1)
     tiles = Mapping(1, 1, 1 + size % 3, size, 16, 1 + size // 2, 3, 3, "mnk")
     tables = [engine(kind).lower(task_of(network, trace, pin)) for pin in (tiles, None)]
     every = np.ones_like(a, bool), np.ones_like(w, bool)
@@ -108,7 +108,7 @@ def test_all_dense_is_the_dense_twin(outputs: int, tmp_path: Path) -> None:
     """Where the numbers of channels and bricks divide, dense operands take a dense machine's cycles."""
     rng = np.random.default_rng(3)
     a, w = rng.integers(1, 20, (1, 64, 6, 6)), rng.integers(1, 20, (outputs, 64, 2, 2))
-    network, trace = layer_of(tmp_path / "t.trace", a, w, (8, 8))
+    network, trace = layer_of(tmp_path / "t.trace", a, w, bits=(8, 8))
     task = task_of(network, trace)
     cycles = {kind: cycles_of(engine(kind).lower(task)) for kind in KINDS[:4]}
     dense = 25 * 64 * 4 // 16 * -(-outputs // 16)  # 16 multipliers for each of 16 outputs
@@ -123,7 +123,7 @@ def test_dense_layers_of_cnvlutin(tmp_path: Path) -> None:
     for channels, groups in ((3, 1), (6, 6)):
         a = rng.integers(0, 9, (1, channels, 6, 6)) * (rng.random((1, channels, 6, 6)) < 0.3)
         w = rng.integers(1, 9, (6, channels // groups, 3, 3))
-        network, trace = layer_of(tmp_path / f"{channels}.trace", a, w, (8, 8))
+        network, trace = layer_of(tmp_path / f"{channels}.trace", a, w, bits=(8, 8))
         task = task_of(network, trace)
         table = engine("cnvlutin").lower(task)
         assert cycles_of(table) == cycles_of(engine("dadiannao").lower(task))
@@ -149,7 +149,7 @@ def test_structure_decides(tmp_path: Path) -> None:
     a, w = conv(np.random.default_rng(1), 64, 64)
     cycles: dict[str, dict[str, int]] = {}
     for grain in ("fine", "vector", "block", "filter"):
-        network, trace = layer_of(tmp_path / f"{grain}.trace", a, pruned(w, grain), (8, 8))
+        network, trace = layer_of(tmp_path / f"{grain}.trace", a, pruned(w, grain), bits=(8, 8))
         task = task_of(network, trace)
         cycles[grain] = {kind: cycles_of(engine(kind).lower(task)) for kind in ("cambricon_x", "cambricon_s")}
     x, s = ({g: c[k] for g, c in cycles.items()} for k in ("cambricon_x", "cambricon_s"))
@@ -197,7 +197,7 @@ def test_sparse_encodings_ask_for_skipping(tmp_path: Path) -> None:
 
 def test_masks_of_another_shape(tmp_path: Path) -> None:
     a, w = conv(np.random.default_rng(2))
-    network, trace = layer_of(tmp_path / "t.trace", a, w, (8, 8))
+    network, trace = layer_of(tmp_path / "t.trace", a, w, bits=(8, 8))
     other = Network("net", [Node("x", Input((1, 8, 7, 7))), Node("layer", Conv(16, (3, 3)), ("x",))])
     for kind in ("cambricon_s", "cnvlutin", "nullhop"):
         with pytest.raises(ConfigError, match=r"ifmap must have 392 elements \(1, 8, 7, 7\), got 288"):
@@ -235,7 +235,7 @@ def test_prediction_without_a_relu_takes_all_bits(tmp_path: Path) -> None:
 
 def test_thresholds_are_counted(tmp_path: Path) -> None:
     a, w = conv(np.random.default_rng(6), density=0.6)
-    network, trace = layer_of(tmp_path / "t.trace", a, w, (8, 8))
+    network, trace = layer_of(tmp_path / "t.trace", a, w, bits=(8, 8))
     small = int(((a > 0) & (a <= 4)).sum())
     for kind in ("cnvlutin", "nullhop"):
         exact, loose = (engine(kind, threshold=t).lower(task_of(network, trace)) for t in (0, 4))

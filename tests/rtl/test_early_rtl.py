@@ -12,7 +12,7 @@ from accelsim.workload.column_groups import combine_columns
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Activation, Conv, Input, Linear, Pool
 from accelsim.workload.trace import Trace, TraceWriter
-from tests.engines.test_bit_serial import cycles_of, engine, layer_of, task_of
+from tests.engines.sparse_bench import cycles_of, engine, layer_of, task_of
 
 from . import early_models as models
 from .skip_models import unrolled
@@ -161,7 +161,7 @@ def test_column_combining(seed: int, tmp_path: Path) -> None:
     a = rng.integers(-128, 128, (words, k))
     w = rng.integers(-128, 128, (n, k)) * (rng.random((n, k)) < 0.3)
     w[0, 0] = 7
-    network, trace = layer_of(tmp_path / "t.trace", a, w, (8, 8), signed=True)
+    network, trace = layer_of(tmp_path / "t.trace", a, w, bits=(8, 8), signed=True)
     groups = combine_columns((w != 0)[:, (w != 0).any(0)], alpha, 0.0)
     live = np.flatnonzero((w != 0).any(0))
     load = rows * (8 + (alpha - 1).bit_length())

@@ -10,7 +10,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from tests.engines import bit_twin as twin
-from tests.engines.test_bit_serial import cycles_of, engine, layer_of, task_of
+from tests.engines.sparse_bench import cycles_of, engine, layer_of, task_of
 
 from .serial import Ahead, SerialGrid, Turns
 
@@ -96,7 +96,7 @@ def test_convolutions(name: str, fields: dict[str, Any], kind: str, signed: bool
     dut = SerialGrid(kind, columns, filters, lanes, bits[0] + 1, bits[1], a_signed=signed, reach=reach)
     sums, cycles = run(dut, steps, per_sum, bits[0])
 
-    network, trace = layer_of(tmp_path / "t.trace", a, w, bits, signed=signed)
+    network, trace = layer_of(tmp_path / "t.trace", a, w, bits=bits, signed=signed)
     table = engine(name, **chip, **fields).lower(task_of(network, trace))
     assert cycles_of(table) == cycles
 
@@ -149,7 +149,7 @@ def test_matrix_products_give_steps_to_columns_in_turn(
                 running[turn], issued = issued, issued + 1
 
     simulate(dut, bench)
-    network, trace = layer_of(tmp_path / "t.trace", a, w, bits, signed=signed)
+    network, trace = layer_of(tmp_path / "t.trace", a, w, bits=bits, signed=signed)
     assert cycles_of(engine(name, **chip, **fields).lower(task_of(network, trace))) == last - first
     bricks = -(-9 // lanes)
     found = np.zeros((2, 3 * filters), np.int64)
@@ -201,7 +201,7 @@ def test_columns_run_ahead_of_the_slowest(name: str, kind: str, registers: int, 
                 return
 
     simulate(dut, bench)
-    network, trace = layer_of(tmp_path / "t.trace", a, w, bits)
+    network, trace = layer_of(tmp_path / "t.trace", a, w, bits=bits)
     table = engine(name, **chip, column_registers=registers).lower(task_of(network, trace))
     assert cycles_of(table) == last - first
     windows = [(y, x) for y in range(3) for x in range(4)]

@@ -10,7 +10,7 @@ import pytest
 
 from accelsim.workload.network import Network
 from accelsim.workload.trace import Trace
-from tests.engines.test_bit_serial import cycles_of, engine, layer_of, task_of
+from tests.engines.sparse_bench import cycles_of, engine, layer_of, task_of
 
 from . import skip_models as models
 
@@ -36,7 +36,7 @@ def layer(rng: Any, path: Path, *, signed: bool = True) -> tuple[Any, Any, int, 
         filters = outputs * groups, channels, *(int(x) for x in kernel)
     a = rng.integers(low, 16, shape) * (rng.random(shape) < density)
     w = rng.integers(-15, 16, filters) * (rng.random(filters) < weight_density)
-    network, trace = layer_of(path / "t.trace", a, w, (8, 8), stride=stride, pad=pad, signed=signed)
+    network, trace = layer_of(path / "t.trace", a, w, bits=(8, 8), stride=stride, pad=pad, signed=signed)
     return a, w, stride, pad, network, trace
 
 
