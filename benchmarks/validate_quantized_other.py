@@ -129,7 +129,7 @@ def yodann_rows() -> list[Row]:
         ours = low * gops(arch, trace, "conv")
         found.append(
             Row("YodaNN", f"BinaryConnect conv{number + 1}, 0.6 V", "rate", "GOp/s", ours, rule,
-                "TCAD 2018, its rule for idle channels as recalled", None, "fills of windows and weights are in our cycles")
+                "TCAD 2018, its rule for idle channels as recalled", None, "our cycles hold fills of windows, weights")
         )  # fmt: skip
     net = conv_of(32, 32, 7, 32)
     result = simulate(arch, synthetic_trace(net, weight_bits=1, activation_bits=12))

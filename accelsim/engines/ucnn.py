@@ -159,7 +159,8 @@ class Ucnn(ProductEngine):
         for row in np.flatnonzero(tiles["filter_bytes"]):
             tables = self.tables(part, tiles[row])
             entry = max(1, int(tiles[row]["k"] - 1).bit_length()) + share
-            bits = int(tables[..., (0, 4)].sum()) * entry + distinct * part.task.bits["filter"]
+            weights = min(distinct, int(tables[..., 2].sum()))  # a product meets one
+            bits = int(tables[..., (0, 4)].sum()) * entry + weights * part.task.bits["filter"]
             tiles["filter_bytes"][row] = max(1, -(-bits // 8))
         return ("filter",)
 
