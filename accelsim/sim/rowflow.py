@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.base.errors import SimulationBug
-from accelsim.sim.manycore import Network
+from accelsim.sim.clocks import Network
 from accelsim.sim.player import PASS_TIMES_DTYPE
 from accelsim.sim.port import FOREVER, Memory
 
