@@ -3,8 +3,9 @@
     python benchmarks/sparse_plots.py [DIR]
 
 Writes into DIR (default: docs) sparse_queue_depth.png, EIE's efficiency against its queues on the nine layers of its
-paper; sparse_pe_busy.png, which PEs of SCNN work in two layers of VGG-16; sparse_work.png, how work differs between
-the columns of EIE's PEs and between SCNN's PEs. Masks are synthetic, of published densities; prints the figures.
+paper; sparse_scnn_sweep.png, SCNN's speedup against density; sparse_pe_busy.png, which PEs of SCNN work in two layers
+of VGG-16; sparse_work.png, how work differs between the columns of EIE's PEs and between SCNN's PEs. Masks are
+synthetic, of published densities; prints the figures.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sparse_speed_a import task, vgg16
 from timing import table
 from validate_bitserial import BITS, ROOM, WHOLE, engine
 from validate_eie import NAMES, layers
+from validate_scnn import sweep
 
 from accelsim.engines.base import Task
 from accelsim.engines.part import Part
@@ -66,6 +68,32 @@ def queue_depths(folder: Path) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     save(figure, folder / "sparse_queue_depth.png", dpi=150)
     print(table(["EIE", *(f"queue {depth}" for depth in DEPTHS)], rows))
+
+
+#: Parashar et al., ISCA 2017, Figure 7, recalled: density of both operands -> speedup over the dense twin
+SCNN_PUBLISHED = {0.1: 24.0, 0.85: 1.0, 1.0: 0.79}
+
+
+def scnn_sweep(folder: Path) -> None:
+    """Speedup over the dense twin at each density, with and without queues, and what is known of the paper's curve."""
+    figure, axes = new_figure(TEXT_WIDTH * 0.55, 2.6)
+    rows = []
+    for queue, colour, marker in ((0, "#0072B2", "o"), (16, "#009E73", "s")):
+        found = sweep(queue)
+        label = f"queues of {queue}" if queue else "no queues before the banks"
+        axes.plot(list(found), list(found.values()), color=colour, marker=marker, markersize=3.5, label=label)
+        rows.append([label, *(f"{value:.2f}" for value in found.values())])
+    paper = list(SCNN_PUBLISHED.items())
+    axes.plot(*zip(*paper, strict=True), color="#D55E00", marker="x", linestyle="none", label="paper")
+    axes.axhline(1, color="#777777", linewidth=0.8, linestyle="--")
+    axes.set_yscale("log")
+    axes.set_yticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
+    axes.minorticks_off()
+    axes.set_xlabel("density of inputs and weights")
+    axes.set_ylabel("speedup over the dense twin (x)")
+    axes.legend(loc="upper right")
+    save(figure, folder / "sparse_scnn_sweep.png", dpi=150)
+    print(table(["SCNN, density", *(f"{tenth / 10:.1f}" for tenth in range(1, 11))], rows))
 
 
 def scnn_counts(layer: str) -> Any:
@@ -143,10 +171,11 @@ def work(folder: Path) -> None:
 
 
 def main() -> None:
-    """All three."""
+    """All four."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs")
     with style():
         queue_depths(folder)
+        scnn_sweep(folder)
         pe_busy(folder)
         work(folder)
 

@@ -19,6 +19,7 @@ from sparse_speed_a import task, vgg16
 from validate_bitserial import cycles, engine, reference_layers
 from validation_rows import Row, main, references
 
+import accelsim
 from accelsim.base.units import ceil_div
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Conv, Input
@@ -96,20 +97,43 @@ def network_rows() -> list[Row]:
     return found
 
 
-def sweep_layer(density: float) -> tuple[int, int]:
+def other_network_rows() -> list[Row]:
+    """AlexNet's convolutions, and the two modules of GoogLeNet whose densities are known; without and with queues."""
+    found = []
+    for network, densities, only, theirs in (
+        ("alexnet", "han2015", "conv", 2.37), ("googlenet", "scnn", "inception_3a", 2.19),
+        ("googlenet", "scnn", "inception_5b", 2.19),
+    ):  # fmt: skip
+        trace = accelsim.open_workload(network, densities=densities)
+        layers = [la for la in trace.network if la.name.startswith(only) and isinstance(la.work, ConvShape)]
+        dense = sum(dense_twin(la.work) for la in layers if isinstance(la.work, ConvShape))
+        for queue in (0, 16):
+            built = engine("scnn", {"accumulator_queue": queue})
+            ours = sum(
+                int(built.lower(task(trace.network, trace, la.name)).rows["stream_cycles"].sum()) for la in layers
+            )
+            note = f"densities of {densities}" + ("; the paper: all nine modules" if network == "googlenet" else "")
+            found.append(
+                Row("SCNN", f"{network} {only}, queues of {queue}", "speedup over the dense twin", "x", dense / ours,
+                    theirs, f"{PAPER}, recalled", None, note)
+            )  # fmt: skip
+    return found
+
+
+def sweep_layer(density: float, queue: int = 0) -> tuple[int, int]:
     """(sparse, dense) cycles of a layer of GoogLeNet's kind, both operands at `density`."""
     network = Network("l", [Node("x", Input((1, 96, 28, 28))), Node("conv", Conv(128, 3, pad=1), ("x",))])
     trace = synthetic_trace(network, weight_density=density, activation_density=density)
     work = network["conv"].work
     assert isinstance(work, ConvShape)
-    return scnn(network, trace, "conv", {}), dense_twin(work)
+    return scnn(network, trace, "conv", {"accumulator_queue": queue}), dense_twin(work)
 
 
-def sweep() -> dict[float, float]:
+def sweep(queue: int = 0) -> dict[float, float]:
     """Density of both operands -> speedup over the dense twin, on GoogLeNet's inception_3a/3x3."""
     found = {}
     for tenth in range(1, 11):
-        sparse, dense = sweep_layer(tenth / 10)
+        sparse, dense = sweep_layer(tenth / 10, queue)
         found[tenth / 10] = dense / sparse
     return found
 
@@ -130,7 +154,7 @@ def sweep_rows() -> list[Row]:
 
 def rows() -> list[Row]:
     """All of them."""
-    return [*dnnsim_rows(), *network_rows(), *sweep_rows()]
+    return [*dnnsim_rows(), *network_rows(), *other_network_rows(), *sweep_rows()]
 
 
 if __name__ == "__main__":
