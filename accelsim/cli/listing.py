@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from accelsim.base.errors import ConfigError
 from accelsim.report.grid import Column, Grid, Line, show, terminal_width
 
 _NUMBERS = ("parameters", "MACs")
@@ -13,8 +14,15 @@ Rows = list[tuple[str, ...]]
 
 
 def command_list(options: argparse.Namespace) -> int:
-    """One table for each kind."""
+    """One table for each kind, or one thing in full."""
     width = terminal_width(sys.stdout)
+    if options.name is not None:
+        from accelsim.cli.details import DETAILS, details
+
+        if options.kind not in DETAILS:
+            raise ConfigError(f"NAME is for {', '.join(DETAILS)}; try: accelsim show {options.name}", options.kind)
+        show(details(options.kind, options.name), sys.stdout)
+        return 0
     kinds = [options.kind] if options.kind else [kind for kind in _KINDS if kind not in ("encodings", "steps")]
     lines: list[Line] = []
     for kind in kinds:
@@ -79,6 +87,16 @@ def _dataflows() -> Rows:
     return [(name, _first(dataflow.__doc__ or "")) for name, dataflow in DATAFLOWS.items()]
 
 
+def _topologies() -> Rows:
+    from accelsim.noc.model import TOPOLOGIES
+
+    rows: Rows = []
+    for name, kind in TOPOLOGIES.items():
+        keys = [key for key, field in kind.spec.model_fields.items() if field.is_required()]
+        rows.append((name, ", ".join(keys), _first(kind.build.__doc__ or "")))
+    return rows
+
+
 def _encodings() -> Rows:
     from accelsim.workload.encodings.base import ENCODINGS
 
@@ -113,6 +131,7 @@ _KINDS: dict[str, tuple[str, tuple[str, ...], Callable[[], Rows]]] = {
     "recipes": ("Recipes for `accelsim compress`", ("name", "networks", "source"), _recipes),
     "engines": ("Engines", ("name", "description"), _engines),
     "dataflows": ("Dataflows of the systolic engine", ("name", "description"), _dataflows),
+    "topologies": ("Networks on chip (`noc.topology`)", ("name", "keys that it needs", "description"), _topologies),
     "steps": ("Steps of a recipe", ("name", "objects", "description"), _steps),
     "encodings": ("Encodings of operands in a trace", ("name", "description"), _encodings),
 }

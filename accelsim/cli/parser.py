@@ -75,6 +75,9 @@ _LIST = """
 examples:
   accelsim list
   accelsim list workloads
+  accelsim list steps prune                the keys of a step of a recipe, with their defaults
+  accelsim list recipes deep_compression   the file of a recipe, to copy from
+  accelsim list encodings rlc
 """
 
 _VALIDATE = """
@@ -110,7 +113,8 @@ examples:
 
 NETWORK is a name from `accelsim list workloads` or a file. A network of shapes gets weights drawn at random: right for
 sizes and cycles, and saying nothing about accuracy. RECIPE is a name from `accelsim list recipes` or a YAML file; its
-steps are in `accelsim list steps`. The same recipe, network and seed give the same trace, bit for bit.
+steps are in `accelsim list steps`, the keys of one in `accelsim list steps prune`. The same recipe, network and seed
+give the same trace, bit for bit.
 --evaluate wants trained weights: lenet_digits and lstm_digits come with them, `accelsim list real` shows what pip can
 bring, an .onnx file has its own. `accelsim train` trains while compressing.
 """
@@ -241,8 +245,10 @@ def _add_onnx(g: Any) -> None:
 
 def _add_others(commands: Any) -> None:
     p = _command(commands, "list", "list what is shipped and what can be named", _LIST)
-    kinds = ("archs", "workloads", "densities", "real", "recipes", "engines", "dataflows", "encodings", "steps")
+    kinds = ("archs", "workloads", "densities", "real", "recipes", "engines", "dataflows", "topologies")
+    kinds += ("encodings", "steps")
     p.add_argument("kind", nargs="?", choices=kinds, help="only these")
+    p.add_argument("name", nargs="?", metavar="NAME", help="one recipe, step or encoding: all that it says")
 
     p = _command(commands, "show", "show an architecture, a network or a trace", _SHOW)
     p.add_argument("name", metavar="NAME", help="name or file")

@@ -148,7 +148,8 @@ def test_fig_18_structures(name: Any, block: Any, groups: int, size: int) -> Non
     """Every structure of Fig. 18 on a filter of 6 x 8 x 3 x 3: what is pruned is whole groups, as many as asked for."""
     cut = grain(name, (6, 8, 3, 3), block)
     assert cut.groups == groups and (cut.sizes() == size).all()
-    options = {"block": block} if block else {}
+    options: dict[str, Any] = {"block": block} if block else {}
+    options |= {"scope": "global"} if name == "layer" else {}  # of one layer, there is one group
     state = run([{"step": "prune", "layers": "c2", "grain": name, "density": 0.5, **options}])["c2/filter"]
     kept = cut.reduce((state.values != 0).astype(np.int64))
     assert set(np.unique(kept)) <= {0, size}
@@ -387,6 +388,7 @@ def test_cambricon_s_blocks_shared_by_outputs(criterion: str, how: Any) -> None:
         ({"density": {"c1": -0.1, "else": 1.0}}, "density must be 0 to 1 for c1, got -0.1"),
         ({}, "must have either density or threshold"),
         ({"density": 0.5, "threshold": 0.1}, "must have either density or threshold"),
+        ({"density": 0.5, "grain": "layer"}, "scope must be global for grain layer"),
         ({"density": {"else": 0.5}, "scope": "global"}, "density must be one number for scope global"),
         ({"density": 0.5, "grain": "filter", "criterion": "geometric", "scope": "global"}, "scope must be layer for"),
         ({"density": 0.5, "criterion": "geometric"}, "must have groups of more than one element"),

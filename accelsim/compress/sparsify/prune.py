@@ -47,10 +47,18 @@ class Prune(Step):
 
         Attributes
         ----------
-        grain, block, edges
-            See `grains`.
+        grain
+            What stays or goes as one: an element; row or filter (all weights of one output); column or fiber (the
+            weights of all outputs at one place of their inputs); kernel (one filter's weights of one channel);
+            channel (all filters' weights of one channel); feature_map (one channel of one sample); a layer; a block;
+            ou_row (one input of `block[0]` outputs, the row of an operation unit of a crossbar).
+        block
+            Of grain block: elements along each dimension of the tensor, or, if two, of the matrix.
+        edges
+            Blocks at the far edges are cut off, or refused.
         criterion
-            See `criteria`.
+            magnitude (of a group the sum); l1, l2, max or mean of a group; random; taylor (needs captured gradients);
+            geometric (distance to all other groups); similarity (of the two most alike the smaller goes).
         density : 0 to 1, may be given per layer
             Part of the groups that stay: the nearest whole number of them, exactly; zeros that are there already
             go first. With `scope: global` part of all elements: groups go until at most so many are left.
@@ -81,6 +89,8 @@ class Prune(Step):
             raise ConfigError("must have either density or threshold", where)
         if params.density is not None:
             checked_density(params.density, where)
+        if params.grain == "layer" and params.density is not None and params.scope == "layer":
+            raise ConfigError("scope must be global for grain layer: in a layer there is one group", where)
         if params.scope == "global":
             if not isinstance(params.density, (int, float)):
                 raise ConfigError("density must be one number for scope global", where)
