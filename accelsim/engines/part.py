@@ -170,8 +170,8 @@ def operand_values(trace: Trace, layer: str, role: str) -> NDArray[Any]:
     if operand is None:
         raise ConfigError(
             f"this engine's cycles depend on the values of {role}, but the trace holds none; add them in an "
-            "encoding of integers (`dense`, `bitplanes`, `bitmap`, ...) by capturing or compressing the network, or give it "
-            "a synthetic description",
+            "encoding of integers (`dense`, `bitplanes`, `bitmap`, ...) by capturing or compressing the network, "
+            "or give it a synthetic description",
             f"layer {layer}",
         )
     return operand.values()

@@ -203,7 +203,7 @@ def test_engines_that_read_bits_say_how_to_get_them(kind: str) -> None:
     network = Network("net", [Node("x", Input((1, 8))), Node("fc", Linear(4), ("x",))])
     trace = synthetic_trace(network)
     trace.operand = lambda layer, role: None  # type: ignore[method-assign,assignment]
-    with pytest.raises(ConfigError, match="layer fc: .*values of ifmap.*an encoding of integers.*synthetic description"):
+    with pytest.raises(ConfigError, match="fc: .*values of ifmap.*an encoding of integers.*synthetic description"):
         engine(kind).lower(task_of(network, trace))
 
 
