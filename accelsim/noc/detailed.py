@@ -10,7 +10,7 @@ from accelsim.noc import flit_state as fs
 from accelsim.noc.flit_events import release_flow, write_flow
 from accelsim.noc.flit_kernel import release_rows, run_flits
 from accelsim.noc.graph import IntArray, RouterGraph
-from accelsim.noc.model import FOREVER, Completion, Kind, Message, NocStats, StagedNoc, Terminals
+from accelsim.noc.model import FOREVER, Column, Completion, Kind, Message, NocStats, StagedNoc, Terminals
 from accelsim.noc.plan import Flow, plan
 from accelsim.noc.router import RouterSpec
 from accelsim.noc.rows import Rows
@@ -80,11 +80,12 @@ class DetailedNoc(StagedNoc):
         else:
             super().submit(now, message_id, src, dst, n_bytes, kind)
 
-    def submit_many(self, now: IntArray, ids: IntArray, src: IntArray, dst: IntArray, n_bytes: IntArray) -> None:
+    def submit_many(self, now: Column, ids: Column, src: Column, dst: Column, n_bytes: Column) -> None:
         """See `NocModel.submit_many`."""
-        now, ids, src, dst, n_bytes = self._checked_columns(now, ids, src, dst, n_bytes)
+        cycles, names, sources, targets, sizes = self._checked_columns(now, ids, src, dst, n_bytes)
         self._enter_fresh()
-        self._rows.append(self.memory, (now, ids, self.layout.terminals + self.layout.t_size * src, dst, n_bytes))
+        sources = self.layout.terminals + self.layout.t_size * sources
+        self._rows.append(self.memory, (cycles, names, sources, targets, sizes))
         self._row_ids = None
 
     def _open_ids(self) -> set[int]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -34,6 +34,8 @@ Completion = tuple[int, int]
 FOREVER = 2**62
 
 IntArray = NDArray[np.int64]
+Column = IntArray | Sequence[int] | int
+"""One number for each of many messages, or one for all."""
 
 
 class Message(NamedTuple):
@@ -115,7 +117,7 @@ class NocModel(Protocol):
             If `now` lies in the past or the id is under way already.
         """
 
-    def submit_many(self, now: IntArray, ids: IntArray, src: IntArray, dst: IntArray, n_bytes: IntArray) -> None:
+    def submit_many(self, now: Column, ids: Column, src: Column, dst: Column, n_bytes: Column) -> None:
         """Hand over unicasts: entry n of each array (or a number, which stands for all) is one `submit`.
 
         All are refused where one is.
@@ -189,7 +191,7 @@ class StagedNoc:
         self._open[message_id] = message
         heapq.heappush(self._staged, message)
 
-    def submit_many(self, now: IntArray, ids: IntArray, src: IntArray, dst: IntArray, n_bytes: IntArray) -> None:
+    def submit_many(self, now: Column, ids: Column, src: Column, dst: Column, n_bytes: Column) -> None:
         """See `NocModel.submit_many`."""
         columns = self._checked_columns(now, ids, src, dst, n_bytes)
         taken: list[int] = []
@@ -202,7 +204,7 @@ class StagedNoc:
                 self._withdraw(message_id)
             raise
 
-    def _checked_columns(self, *columns: IntArray) -> list[IntArray]:
+    def _checked_columns(self, *columns: Column) -> list[IntArray]:
         """Cycles, ids, sources, targets and bytes as arrays of one length, of messages that `submit` would take."""
         now, ids, src, dst, n_bytes = np.broadcast_arrays(*(np.atleast_1d(np.asarray(c, np.int64)) for c in columns))
         if len(now) and now.min() < self._now:

@@ -97,6 +97,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     shipped = sorted(path.stem for path in (REPOSITORY / "arch_configs").glob("*.yaml"))
     assert [line.split()[0] for line in archs.splitlines()[3:]] == shipped
     assert "dense" in call(capsys, "list", "encodings").out
+    assert "hierarchical_mesh  flit_bytes, columns, rows, pes" in call(capsys, "list", "topologies").out
 
 
 def test_show_an_architecture(capsys: pytest.CaptureFixture[str]) -> None:

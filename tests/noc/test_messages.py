@@ -111,7 +111,7 @@ def test_collected_completions_come_first() -> None:
     assert noc.finish() == 52
     assert in_bulk(noc, 12) == [(12, 4)]
     assert in_bulk(noc, 60) == [(52, 3)]
-    noc.submit_many(60, 3, 1, 0, 1)  # type: ignore[arg-type]  # numbers stand for one message
+    noc.submit_many(60, 3, 1, 0, 1)  # numbers stand for one message
     assert noc.advance(100) == (72, 3)
 
 
