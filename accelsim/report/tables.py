@@ -287,8 +287,10 @@ def _dram_facts(result: RunResult) -> dict[str, str]:
 def _shares(result: RunResult) -> str:
     by_cause = result.cycles_by_cause()
     order = sorted(causes(result), key=lambda cause: -by_cause[cause])
-    shares = ((100 * by_cause[cause] / result.cycles, cause) for cause in order)
-    return ", ".join(f"{share:.1f}% {_spoken(cause)}" for share, cause in shares if share >= 0.05)
+    spent = sum(by_cause.values())  # more than the run's where layers run at the same time
+    shares = ((100 * by_cause[cause] / max(1, spent), cause) for cause in order)
+    text = ", ".join(f"{share:.1f}% {_spoken(cause)}" for share, cause in shares if share >= 0.05)
+    return text if spent <= result.cycles else f"{text}; of {spent:,} in all layers, which overlap"
 
 
 def _spoken(cause: str) -> str:
