@@ -15,15 +15,17 @@ from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError, SimulationBug
 from accelsim.base.units import ceil_div
 from accelsim.memory import dram_layout as lay
+from accelsim.memory.dram_banks import run_banks
 from accelsim.memory.dram_energy import energy_pj
 from accelsim.memory.dram_kernel import HAS_COMPLETION, LOG_FULL, run
-from accelsim.memory.dram_queue import hand_over
+from accelsim.memory.dram_queue import exchange, hand_over
 from accelsim.memory.dram_spec import DramConfig, find_standard, load_standard, resolve
 from accelsim.memory.dram_state import DramParameters, build_state
 from accelsim.memory.model import Completion, MemoryStats, Transfer
 
 _FIRST_SLOTS = 64
 _LOG_ROWS = 1 << 14
+_TRACE_BATCH = 1 << 10
 _FAR = lay.NEVER >> 1
 
 
@@ -109,11 +111,11 @@ class Dram:
         if not self._free:
             self._grow()
         slot = self._free.pop()
-        self._t[slot, :lay.T_ID + 1] = (
-            transfer.base, transfer.row_bytes, transfer.row_stride, transfer.rows, transfer.plane_stride,
-            transfer.planes, is_write, self.clock_of(now), request_id,
+        self._t[slot, :lay.T_PLANES + 1] = (
+            transfer.base, is_write, self.clock_of(now), request_id, transfer.row_bytes, transfer.row_stride,
+            transfer.rows, transfer.plane_stride, transfer.planes,
         )
-        hand_over(self._m, self._t, slot, 1, port)
+        hand_over(self._m, self._t.reshape(-1), slot * lay.TRANSFER_WORDS, port)
         self._bytes_requested += transfer.n_bytes
 
     def submit_runs(self, now: int, request_id: int, runs: tuple[int, ...], is_write: bool, port: int = 0) -> None:
@@ -261,19 +263,22 @@ class Dram:
         if n == 0:
             return np.zeros(0, np.int64)
         self._check_end(int(np.max(addresses)) + n_bytes)
-        self._t = np.zeros((n, lay.TRANSFER_WORDS), np.int64)
-        self._free = []
-        for column, values in (
-            (lay.T_BASE, addresses), (lay.T_ROW_BYTES, n_bytes), (lay.T_ROWS, 1), (lay.T_PLANES, 1),
-            (lay.T_WRITE, writes), (lay.T_ARRIVES, arrivals),
-        ):
-            self._t[:, column] = values
-        hand_over(self._m, self._t, 0, n, 0)
         self._bytes_requested += n * n_bytes
-        self._run(_FAR, -1, 1)
-        self._m[lay.M_DONE_HEAD] = self._m[lay.M_DONE_TAIL] = -1
-        self._free = list(range(n - 1, -1, -1))
-        return self._t[:, lay.T_DONE].copy()
+        # so many slots that some are free whenever more requests are wanted, however many wait in queues
+        p = self.parameters
+        hungry = _TRACE_BATCH + p.channels
+        queued = p.channels * (p.read_queue + p.write_queue + p.banks * max(1, p.bank_queue_depth))
+        self._t = np.zeros((min(n, 2 * hungry + queued), lay.TRANSFER_WORDS), np.int64)
+        self._t[:, [lay.T_ROW_BYTES, lay.T_ROWS, lay.T_PLANES]] = n_bytes, 1, 1
+        arrivals, addresses, writes = (np.ascontiguousarray(x, np.int64) for x in (arrivals, addresses, writes))
+        done = np.zeros(n, np.int64)
+        handed, left = 0, 1
+        while left:
+            handed = int(exchange(self._m, self._t.reshape(-1), arrivals, addresses, writes, done, handed))
+            left = int(self._m[lay.M_FEED] + self._m[lay.M_WORK])
+            self._run(_FAR, -1, hungry if handed < n else 1)
+        self._free = list(range(len(self._t) - 1, -1, -1))
+        return done
 
     # --- inside ---
 
@@ -283,25 +288,26 @@ class Dram:
             raise ConfigError(f"the memory ({self.parameters.name}) {what}", self._where)
 
     def _first_done(self) -> int:
-        head = self._m[lay.M_DONE_HEAD]
-        return int(self._t[head, lay.T_DONE]) if head >= 0 else lay.NEVER
+        head = int(self._m[lay.M_DONE_HEAD])
+        return int(self._t[head // lay.TRANSFER_WORDS, lay.T_DONE]) if head >= 0 else lay.NEVER
 
     def _collect(self) -> int:
         """Take the first finished transfer off the list; its request id."""
         m, t = self._m, self._t
-        slot = int(m[lay.M_DONE_HEAD])
-        later = t[slot, lay.T_LATER]
+        slot = int(m[lay.M_DONE_HEAD]) // lay.TRANSFER_WORDS
+        later = int(t[slot, lay.T_LATER])
         m[lay.M_DONE_HEAD] = later
         if later < 0:
             m[lay.M_DONE_TAIL] = -1
         else:
-            t[later, lay.T_EARLIER] = -1
+            t[later // lay.TRANSFER_WORDS, lay.T_EARLIER] = -1
         self._free.append(slot)
         return int(t[slot, lay.T_ID])
 
-    def _run(self, limit: int, first_done: int, until_idle: int) -> int:
+    def _run(self, limit: int, first_done: int, feed: int) -> int:
+        kernel = run_banks if self.parameters.bank_queue_depth else run
         while True:
-            code = int(run(self._m, self._t, self._log, limit, first_done, until_idle))
+            code = int(kernel(self._m, self._t.reshape(-1), self._log, limit, first_done, feed))
             if code != LOG_FULL:
                 return code
             self._drain_log()

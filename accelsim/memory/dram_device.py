@@ -25,8 +25,11 @@ from accelsim.memory.dram_layout import (
 Words = Any  # the state: a one-dimensional int64 array
 Word = Any  # an int64: a clock, an index into the state, a small number
 
-part = kernel(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""A kernel that only kernels call."""
+part = kernel(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
+"""A kernel that only kernels call. LLVM must inline it: a call would pass every array as seven words."""
+
+rare_part = kernel(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""The same for what is seldom called: LLVM may leave it a call, which compiles more quickly."""
 
 
 @part
@@ -79,8 +82,8 @@ def column_issue(m: Words, command: Word, bank: Word, clock: Word) -> None:
     """RD or WR of the open row; RDA and WRA close it as soon as tRAS, tRTP and tWR allow."""
     bank &= INDEX
     rank, group, write = m[bank + B_RANK] & INDEX, m[bank + B_GROUP] & INDEX, command & 1
-    hold(m, group + G_COLUMN + write, clock + m[C_CCD_L])
-    hold(m, rank + R_COLUMN + write, clock + m[C_CCD_S])
+    m[group + G_COLUMN + write] = clock + m[C_CCD_L]
+    m[rank + R_COLUMN + write] = clock + m[C_CCD_S]
     if write:
         data = clock + m[C_CWL]
         end = data + m[C_BL]
@@ -96,6 +99,8 @@ def column_issue(m: Words, command: Word, bank: Word, clock: Word) -> None:
         _close(m, bank, m[bank + B_PRE])
     else:
         hold(m, rank + R_PRE_ALL, closes)
+    if m[C_RANKS] == 1:
+        return
     # the data bus changes hands: tCS clocks between the data of two ranks
     free = data + m[C_BL] + m[C_CS]
     other = m[(m[rank + R_CHANNEL] & INDEX) + H_RANK0] & INDEX
@@ -119,13 +124,12 @@ def row_issue(m: Words, command: Word, place: Word, clock: Word, row: Word) -> N
         m[place + B_PRE] = last + m[C_RAS]
         m[place + B_COLUMN] = last + m[C_RCD_RD]
         m[place + B_COLUMN + 1] = last + m[C_RCD_WR]
-        hold(m, group + G_ACT, clock + m[C_RRD_L])
+        m[group + G_ACT] = clock + m[C_RRD_L]
         at = m[rank + R_WINDOW_AT] & 3
         m[rank + R_WINDOW + at] = clock
         at = (at + 1) & 3
         m[rank + R_WINDOW_AT] = at
-        hold(m, rank + R_ACT, m[rank + R_WINDOW + at] + m[C_FAW])
-        hold(m, rank + R_ACT, clock + m[C_RRD_S])
+        m[rank + R_ACT] = max(m[rank + R_WINDOW + at] + m[C_FAW], clock + m[C_RRD_S])
         hold(m, rank + R_PRE_ALL, last + m[C_RAS])
         hold(m, rank + R_REFRESH, last + m[C_RC])
         if m[rank + R_OPEN] == 0:

@@ -4,6 +4,10 @@ Order of precedence in a clock: a column command whose row was opened for it; re
 nothing else begins); then reads, or writes while they are drained. Among the commands that are legal
 now the oldest request wins (first ready, first come, first served: Rixner et al., ISCA 2000). The
 variant `row_hit` does not close a row for a request while an older one still hits it.
+
+A channel is looked at only in clocks in which something may be possible: after each look it is put off
+to the first clock at which a bank on one of its lists may be ready; a request that does more than join
+others in a list brings that forward.
 """
 
 from __future__ import annotations
@@ -13,22 +17,19 @@ from typing import Any
 import numpy as np
 
 from accelsim.base.kernels import kernel
-from accelsim.memory.dram_banks import choose_from_banks, choose_refresh_by_banks, move_to_bank
-from accelsim.memory.dram_device import Word, Words, column_issue, command_ready, part, row_issue
+from accelsim.memory.dram_device import Word, Words, column_issue, command_ready, part, rare_part, row_issue
 from accelsim.memory.dram_layout import (
-    ACT, BANK_WORDS, B_ACCESSES, B_DEPTH, B_HEAD, B_HIT, B_INDEX, B_MISS, B_OPENED, B_ROW, CHANNEL_WORDS, CLOSES,
-    C_ACT_CLOCKS, C_BANK_QUEUES, C_BL, C_CHANNELS, C_CL, C_CLOSED, C_CWL, C_DRAIN_ABOVE, C_DRAIN_BELOW, C_DRAIN_CAP,
-    C_DUAL_BUS, C_RANKS, C_REFI, C_ROW_HIT_FIRST, E_ARRIVED, E_BURST, E_COUNTED, E_NEXT, E_ROW, E_SEQUENCE,
-    E_TRANSFER, E_WRITE, HITS, H_ACTIVATES, H_AUTO_PRECHARGES, H_BUS, H_COLUMNS, H_COMMAND, H_CONFLICTS, H_DRAINED,
-    H_ENTRY, H_FREE, H_HITS, H_INDEX, H_IN_BANKS, H_LAST_WRITE, H_MISSES, H_NEXT, H_OWED, H_PLACE, H_PRECHARGES,
-    H_PRECHARGE_ALLS, H_QUEUED, H_RANK0, H_REFRESHES, H_REFRESH_AT, H_REFRESH_RANK, H_REFRESH_WAITS, H_WRITING,
-    INDEX, M_CHANNEL0, M_CLOCK, M_DONE_HEAD, M_FEED, M_LOGGED, M_PROFILE, M_TAKE, M_WINDOW_SHIFT, M_WORK, NEVER,
-    NONE, OPENED, OPENS, PRE, PREA, PROFILE_WIDTH, PROFILE_WINDOWS, RANK_WORDS, RD, RDA, REF, R_ACT, R_BANK0,
-    R_BANKS, R_COUNT, R_LISTS, R_OPEN, R_PRE, T_DONE, T_OPEN, T_WAITS,
+    ACT, BANK_WORDS, B_ACT, B_COLUMN, B_GROUP, B_HIT, B_INDEX, B_MISS, B_NEEDS, B_OPENED, B_PRE, B_RANK, B_ROW,
+    CHANNEL_WORDS, CLOSES, C_ACT_CLOCKS, C_CHANNELS, C_CLOSED, C_DRAIN_BELOW, C_DUAL_BUS, C_RANKS, C_REFI,
+    C_ROW_HIT_FIRST, E_BURST, E_COUNTED, E_NEXT, E_ROW, E_SEQUENCE, E_WRITE, G_ACT, G_COLUMN, HITS, H_ACTIVATES,
+    H_AUTO_PRECHARGES, H_BUS, H_COMMAND, H_CONFLICTS, H_DRAINED, H_ENTRY, H_INDEX, H_MISSES, H_NEXT, H_OWED, H_PLACE,
+    H_PRECHARGES, H_PRECHARGE_ALLS, H_QUEUED, H_RANK0, H_REFRESHES, H_REFRESH_AT, H_REFRESH_RANK, H_REFRESH_WAITS,
+    H_WRITING, INDEX, M_CHANNEL0, M_CLOCK, M_DONE_HEAD, M_FEED, M_LOGGED, M_TAKE, M_WORK, NEVER, NONE, OPENED, PRE,
+    PREA, RANK_WORDS, RD, RDA, REF, R_ACT, R_BANK0, R_BANKS, R_COLUMN, R_COUNT, R_LISTS, R_OPEN, R_PRE, R_SOON,
+    T_DONE,
 )
-from accelsim.memory.dram_queue import (
-    classify, count_read, enlist, filter_slot, finish_transfer, remove, rescan, take_bursts, unlink,
-)
+from accelsim.memory.dram_lists import leave, next_hit, settle, toggle, turns
+from accelsim.memory.dram_queue import complete, made_room, take_bursts
 
 Table = Any  # a two-dimensional int64 array
 
@@ -39,230 +40,181 @@ COLUMN_BUS = 1
 ROW_BUS = 2
 
 
-@part
+@rare_part
 def _choose_refresh(m: Words, channel: Word, clock: Word) -> Word:
-    """The next command of the refresh that waits: -1 if it is chosen, else the clock at which it may be."""
+    """Choose the next command of the refresh that waits; 1 if it is legal."""
     channel &= INDEX
     rank = m[channel + H_REFRESH_RANK] & INDEX
     command = PREA if m[rank + R_OPEN] > 0 else REF
-    if command == PREA and m[rank + R_COUNT + OPENED] > 0:
-        return NEVER
-    ready = max(command_ready(m, command, rank), m[channel + H_BUS])
-    if ready > clock:
-        return ready
+    if command == PREA and m[rank + R_COUNT + OPENED] > 0 or m[channel + H_BUS] > clock:
+        return NONE
+    if command_ready(m, command, rank) > clock:
+        return NONE
     m[channel + H_COMMAND] = command
     m[channel + H_PLACE] = rank
-    return -1
+    return NONE + 1
 
 
 @part
-def _choose_column(m: Words, channel: Word, clock: Word, which: Word, field: Word) -> Word:
-    """Choose the oldest legal column command among list `which`, whose requests stand in `field`; as `_choose`."""
+def _choose_column(m: Words, channel: Word, clock: Word, kind: Word) -> Word:
+    """Choose the oldest legal column command; its age, NEVER if there is none, -1 if its row was opened for it."""
     channel &= INDEX
-    which &= 7
-    field &= INDEX
-    later, oldest, best = NEVER, NEVER, NONE
-    rank = m[channel + H_RANK0] & INDEX
-    for _ in range(m[C_RANKS]):
-        at = m[rank + R_LISTS] + which * m[rank + R_BANKS]
-        for k in range(m[rank + R_COUNT + which]):
-            bank = m[(at + k) & INDEX] & INDEX
-            entry = m[bank + field] & INDEX
-            ready = command_ready(m, RD + m[entry + E_WRITE], bank)
-            if ready > clock:
-                later = min(later, ready)
-            elif m[entry + E_SEQUENCE] < oldest:
-                oldest, best = m[entry + E_SEQUENCE], bank
-        rank += RANK_WORDS
-    if best == 0:
-        return later
-    entry = m[best + field] & INDEX
-    m[channel + H_ENTRY] = entry
-    m[channel + H_PLACE] = best
-    m[channel + H_COMMAND] = RD + m[entry + E_WRITE]
-    return -1
+    kind &= 1
+    which, field = OPENED, B_OPENED + NONE
+    while True:
+        oldest, best = NEVER, NONE
+        rank = m[channel + H_RANK0] & INDEX
+        for _ in range(m[C_RANKS]):
+            count = m[rank + R_COUNT + which]
+            if count > 0 and m[rank + R_SOON + which] <= clock:
+                soon = NEVER
+                at = m[rank + R_LISTS] + which * m[rank + R_BANKS]
+                for k in range(count):
+                    bank = m[(at + k) & INDEX] & INDEX
+                    entry = m[bank + field] & INDEX
+                    write = m[entry + E_WRITE] & 1
+                    ready = max(m[bank + B_COLUMN + write], m[(m[bank + B_GROUP] & INDEX) + G_COLUMN + write])
+                    soon = min(soon, ready)
+                    if ready <= clock and m[rank + R_COLUMN + write] <= clock and m[entry + E_SEQUENCE] < oldest:
+                        oldest, best = m[entry + E_SEQUENCE], bank
+                m[rank + R_SOON + which] = soon
+            rank += RANK_WORDS
+        if best != 0:
+            entry = m[best + field] & INDEX
+            m[channel + H_ENTRY] = entry
+            m[channel + H_PLACE] = best
+            m[channel + H_COMMAND] = RD + m[entry + E_WRITE]
+            return oldest if which != OPENED else NONE - 1
+        if which != OPENED or m[channel + H_REFRESH_WAITS] > 0:
+            return NEVER
+        which, field = HITS + kind, B_HIT + kind
 
 
 @part
 def _choose_row(m: Words, channel: Word, clock: Word, kind: Word, before: Word) -> Word:
-    """Choose the oldest legal row command for a request older than `before`; as `_choose`."""
+    """Choose the oldest legal row command for a request older than `before`; its age, or `before`."""
     channel &= INDEX
     kind &= 1
-    later, oldest, best = NEVER, before, NONE
-    bus = m[channel + H_BUS]
+    oldest, best = before, NONE
     rank = m[channel + H_RANK0] & INDEX
     for _ in range(m[C_RANKS]):
-        count = m[rank + R_COUNT + CLOSES + kind]
-        gate = max(bus, m[rank + R_PRE])
-        if count > 0 and gate > clock:
-            later = min(later, gate)
-        elif count > 0:
-            at = m[rank + R_LISTS] + (CLOSES + kind) * m[rank + R_BANKS]
-            for k in range(count):
+        for opens in range(2):
+            which = CLOSES + 2 * opens + kind
+            if m[rank + R_COUNT + which] == 0 or m[rank + R_SOON + which] > clock or m[rank + R_PRE - opens] > clock:
+                continue
+            soon = NEVER
+            at = m[rank + R_LISTS] + which * m[rank + R_BANKS]
+            for k in range(m[rank + R_COUNT + which]):
                 bank = m[(at + k) & INDEX] & INDEX
                 age = m[(m[bank + B_MISS + kind] & INDEX) + E_SEQUENCE]
-                hit = m[bank + B_HIT + kind] & INDEX
-                if hit != 0 and m[C_ROW_HIT_FIRST] and m[hit + E_SEQUENCE] < age:
-                    continue
-                ready = command_ready(m, PRE, bank)
-                if ready > clock:
-                    later = min(later, ready)
-                elif age < oldest:
+                if opens:
+                    ready = max(m[bank + B_ACT], m[(m[bank + B_GROUP] & INDEX) + G_ACT])
+                else:
+                    hit = m[bank + B_HIT + kind] & INDEX
+                    if hit != 0 and m[C_ROW_HIT_FIRST] and m[hit + E_SEQUENCE] < age:
+                        continue  # `next_hit` brings it back
+                    ready = m[bank + B_PRE]
+                soon = min(soon, ready)
+                if ready <= clock and age < oldest:
                     oldest, best = age, bank
-        count = m[rank + R_COUNT + OPENS + kind]
-        gate = max(bus, m[rank + R_ACT])
-        if count > 0 and gate > clock:
-            later = min(later, gate)
-        elif count > 0:
-            at = m[rank + R_LISTS] + (OPENS + kind) * m[rank + R_BANKS]
-            for k in range(count):
-                bank = m[(at + k) & INDEX] & INDEX
-                ready = command_ready(m, ACT, bank)
-                age = m[(m[bank + B_MISS + kind] & INDEX) + E_SEQUENCE]
-                if ready > clock:
-                    later = min(later, ready)
-                elif age < oldest:
-                    oldest, best = age, bank
+            m[rank + R_SOON + which] = soon
         rank += RANK_WORDS
-    if best == 0:
-        return later
-    m[channel + H_ENTRY] = m[best + B_MISS + kind]
-    m[channel + H_PLACE] = best
-    m[channel + H_COMMAND] = PRE if m[best + B_ROW] >= 0 else ACT
-    return -1
+    if best != 0:
+        m[channel + H_ENTRY] = m[best + B_MISS + kind]
+        m[channel + H_PLACE] = best
+        m[channel + H_COMMAND] = PRE if m[best + B_ROW] >= 0 else ACT
+    return oldest
 
 
 @part
 def _choose(m: Words, channel: Word, clock: Word, buses: Word) -> Word:
-    """Choose a command for one of `buses` at `clock`: -1 if there is one, else a clock before which there is none."""
+    """Choose a command for one of `buses` at `clock`; 0 if none is legal."""
     channel &= INDEX
     if buses == COLUMN_BUS + ROW_BUS and m[channel + H_BUS] > clock:
-        return m[channel + H_BUS]
-    later, found = NEVER, NEVER
-    if buses & COLUMN_BUS:
-        later = _choose_column(m, channel, clock, OPENED, B_OPENED + NONE)
-        if later < 0:
-            return later
-    if m[channel + H_REFRESH_WAITS] > 0:
-        return min(later, _choose_refresh(m, channel, clock)) if buses & ROW_BUS else later
+        return NONE
     kind = m[channel + H_WRITING] & 1
-    oldest = NEVER
+    age = NEVER
     if buses & COLUMN_BUS:
-        found = _choose_column(m, channel, clock, HITS + kind, B_HIT + kind)
-        if found < 0:
-            oldest = m[(m[channel + H_ENTRY] & INDEX) + E_SEQUENCE]
-        later = min(later, found)
+        age = _choose_column(m, channel, clock, kind)
+        if age < 0:
+            return NONE + 1
     if buses & ROW_BUS:
-        later = min(later, _choose_row(m, channel, clock, kind, oldest))
-    return later
+        if m[channel + H_REFRESH_WAITS] > 0:
+            return _choose_refresh(m, channel, clock)
+        if m[channel + H_BUS] <= clock:
+            age = _choose_row(m, channel, clock, kind, age)
+    return NONE + (age < NEVER)
 
 
 @part
-def _next_of_banks(m: Words, channel: Word, clock: Word, first: Word) -> Word:
-    """As `_choose`, with bank queues: any command, or in the second pass one that is for the other bus than `first`."""
+def _soonest(m: Words, channel: Word, clock: Word) -> Word:
+    """The first clock after `clock` in which the channel must be looked at, if nothing arrives before."""
     channel &= INDEX
-    later = NEVER
-    if first < 0 and m[channel + H_REFRESH_WAITS] > 0:
-        later = choose_refresh_by_banks(m, channel, clock)
-        if later < 0:
-            return later
-    # in a second pass a bus that is taken still uses up the turn, as in DRAMsim3
-    bus = NONE if 0 <= first < RD else m[channel + H_BUS]
-    later = min(later, choose_from_banks(m, channel, clock, bus))
-    if later < 0 and first >= 0 and (first >= RD) == (m[channel + H_COMMAND] >= RD):
+    if m[channel + H_REFRESH_WAITS] > 0 or turns(m, channel):
         return clock + 1
-    return later
+    kind = m[channel + H_WRITING] & 1
+    row_bus = m[channel + H_BUS]
+    column_bus = NONE if m[C_DUAL_BUS] else row_bus
+    later = NEVER
+    rank = m[channel + H_RANK0] & INDEX
+    for _ in range(m[C_RANKS]):
+        if m[rank + R_COUNT + OPENED] > 0:
+            gate = min(m[rank + R_COLUMN], m[rank + R_COLUMN + 1])
+            later = min(later, max(column_bus, max(gate, m[rank + R_SOON + OPENED])))
+        if m[rank + R_COUNT + HITS + kind] > 0:
+            later = min(later, max(column_bus, max(m[rank + R_COLUMN + kind], m[rank + R_SOON + HITS + kind])))
+        if m[rank + R_COUNT + CLOSES + kind] > 0:
+            later = min(later, max(row_bus, max(m[rank + R_PRE], m[rank + R_SOON + CLOSES + kind])))
+        if m[rank + R_COUNT + CLOSES + 2 + kind] > 0:
+            later = min(later, max(row_bus, max(m[rank + R_ACT], m[rank + R_SOON + CLOSES + 2 + kind])))
+        rank += RANK_WORDS
+    return max(later, clock + 1)
 
 
 @part
 def _direct(m: Words, channel: Word) -> None:
-    """Drain writes from above the high mark, or when nobody reads, to below the low mark or for so long at most."""
+    """Begin or end to drain writes where it is time to."""
     channel &= INDEX
-    reads, writes = m[channel + H_QUEUED], m[channel + H_QUEUED + 1]
-    if m[channel + H_WRITING] == 0:
-        if reads == 0 or writes > m[C_DRAIN_ABOVE] and m[channel + H_OWED] == 0:
+    if turns(m, channel):
+        if m[channel + H_WRITING] == 0:
             m[channel + H_WRITING] = 1
             m[channel + H_DRAINED] = 0
-    elif reads != 0 and (writes < m[C_DRAIN_BELOW] or m[channel + H_DRAINED] >= m[C_DRAIN_CAP]):
-        m[channel + H_WRITING] = 0
-        m[channel + H_OWED] = 0 if writes < m[C_DRAIN_BELOW] else reads
+        else:
+            m[channel + H_WRITING] = 0
+            drained = m[channel + H_QUEUED + 1] < m[C_DRAIN_BELOW]
+            m[channel + H_OWED] = 0 if drained else m[channel + H_QUEUED]
 
 
 @part
-def _profile(m: Words, clock: Word, write: Word, hit: Word) -> None:
-    """Count data clocks and hits by window of time; windows double when time runs out of them."""
-    while (clock >> m[M_WINDOW_SHIFT]) >= PROFILE_WINDOWS:
-        half = PROFILE_WINDOWS // 2
-        for i in range(PROFILE_WINDOWS):
-            for k in range(PROFILE_WIDTH):
-                at = (m[M_PROFILE] & INDEX) + k
-                value = NONE
-                if i < half:
-                    value = m[at + 2 * i * PROFILE_WIDTH] + m[at + (2 * i + 1) * PROFILE_WIDTH]
-                m[at + i * PROFILE_WIDTH] = value
-        m[M_WINDOW_SHIFT] += 1
-    at = (m[M_PROFILE] + (clock >> m[M_WINDOW_SHIFT]) * PROFILE_WIDTH) & INDEX
-    m[at + write] += m[C_BL]
-    m[at + 2] += hit
-
-
-@part
-def _serve(m: Words, t: Table, channel: Word, clock: Word) -> Word:
+def _column(m: Words, t: Words, channel: Word, clock: Word) -> Word:
     """H_ENTRY leaves the controller with its column command, which is returned."""
     channel &= INDEX
     bank, entry = m[channel + H_PLACE] & INDEX, m[channel + H_ENTRY] & INDEX
     write = m[entry + E_WRITE] & 1
-    hit = 1 - m[entry + E_COUNTED]
-    m[channel + H_HITS] += hit
-    wanted = NONE
-    if m[C_BANK_QUEUES]:
-        remove(m, bank + B_HEAD, entry)
-        m[bank + B_DEPTH] -= 1
-        m[bank + B_ACCESSES] += 1
-        m[channel + H_IN_BANKS] -= 1
-        wanted = m[bank + B_HEAD] & INDEX
-        while wanted != 0 and m[wanted + E_ROW] != m[bank + B_ROW]:
-            wanted = m[wanted + E_NEXT] & INDEX
+    if m[channel + H_QUEUED] > 0:
+        m[channel + H_DRAINED] += write
+    if entry == m[bank + B_OPENED]:
+        m[bank + B_OPENED] = 0
+        toggle(m, bank, OPENED, NONE)
     else:
-        if m[channel + H_QUEUED] > 0:
-            m[channel + H_DRAINED] += write
-        if entry == m[bank + B_OPENED]:
-            m[bank + B_OPENED] = 0
-            enlist(m, bank, OPENED, NONE)
-            classify(m, bank, NONE)
-            classify(m, bank, NONE + 1)
-        else:
-            unlink(m, channel, bank, entry)
-        wanted = m[bank + B_HIT] + m[bank + B_HIT + 1] + m[bank + B_OPENED]
+        after = m[entry + E_NEXT]
+        leave(m, channel, bank, entry, write)
+        next_hit(m, bank, write, after)
     command = RD + write
-    if m[C_CLOSED] and wanted == 0:
+    if m[C_CLOSED] and m[bank + B_HIT] + m[bank + B_HIT + 1] + m[bank + B_OPENED] == 0:
         command = RDA + write
         m[channel + H_AUTO_PRECHARGES] += 1
-    m[channel + H_COLUMNS + write] += 1
-    _profile(m, clock, write, hit)
-    if write:
-        m[channel + H_LAST_WRITE] = clock
-        done = clock + m[C_CWL] + m[C_BL]
-    else:
-        done = clock + m[C_CL] + m[C_BL]
-        count_read(m, channel, m[entry + E_ARRIVED], done)
-    i = m[entry + E_TRANSFER]
-    if i >= 0:
-        i &= INDEX
-        t[i, T_WAITS] -= 1
-        t[i, T_DONE] = max(t[i, T_DONE], done)
-        if t[i, T_WAITS] == 0 and t[i, T_OPEN] == 0:
-            finish_transfer(m, t, i)
-    m[entry + E_NEXT] = m[channel + H_FREE]
-    m[channel + H_FREE] = entry
-    m[M_WORK] -= 1
-    m[filter_slot(m, channel, write, m[entry + E_BURST])] -= 1
+    complete(m, t, channel, entry, clock)
+    column_issue(m, command, bank, clock)
+    rank = m[bank + B_RANK] & INDEX
+    if m[bank + B_HIT + write] != 0 and m[rank + R_COUNT + HITS + write] == 1:
+        m[rank + R_SOON + HITS + write] = m[(m[bank + B_GROUP] & INDEX) + G_COLUMN + write]
     return command
 
 
 @part
-def _before_row(m: Words, channel: Word, clock: Word) -> None:
-    """Account for the row command that was chosen; with ACT its request leaves the queue."""
+def count_row(m: Words, channel: Word, clock: Word) -> None:
+    """Count the row command that was chosen, and take its bus."""
     channel &= INDEX
     command, place, entry = m[channel + H_COMMAND], m[channel + H_PLACE] & INDEX, m[channel + H_ENTRY] & INDEX
     m[channel + H_BUS] = clock + 1
@@ -276,12 +228,6 @@ def _before_row(m: Words, channel: Word, clock: Word) -> None:
         m[channel + H_ACTIVATES] += 1
         m[entry + E_COUNTED] = 1
         m[channel + H_BUS] = clock + m[C_ACT_CLOCKS]
-        if m[C_BANK_QUEUES]:
-            m[place + B_ACCESSES] = 0
-        else:
-            unlink(m, channel, place, entry)
-            m[place + B_OPENED] = entry
-            enlist(m, place, OPENED, entry)
     elif command == PREA:
         m[channel + H_PRECHARGE_ALLS] += 1
     else:
@@ -294,39 +240,44 @@ def _before_row(m: Words, channel: Word, clock: Word) -> None:
 
 
 @part
-def _made_room(m: Words, clock: Word) -> None:
-    """Ports may try again in the next clock."""
-    if m[M_FEED] > 0:
-        m[M_TAKE] = min(m[M_TAKE], clock + 1)
+def _row(m: Words, channel: Word, clock: Word) -> None:
+    """Issue the row command that was chosen; with ACT its request leaves the queue."""
+    channel &= INDEX
+    command, place, entry = m[channel + H_COMMAND], m[channel + H_PLACE] & INDEX, m[channel + H_ENTRY] & INDEX
+    count_row(m, channel, clock)
+    row_issue(m, command, place, clock, m[entry + E_ROW])
+    if command == ACT:
+        write = m[entry + E_WRITE] & 1
+        leave(m, channel, place, entry, write)
+        m[place + B_OPENED] = entry
+        toggle(m, place, OPENED, m[place + B_COLUMN + write])
 
 
 @part
-def _perform(m: Words, t: Table, channel: Word, clock: Word) -> Word:
-    """Issue the chosen command, and let ports try again if it made room; returns what was issued."""
+def _issue(m: Words, t: Words, channel: Word, clock: Word) -> Word:
+    """Issue the command that was chosen, and put the banks that it concerns onto the lists where they belong now."""
     channel &= INDEX
-    command, place = m[channel + H_COMMAND], m[channel + H_PLACE] & INDEX
+    command, bank, banks = m[channel + H_COMMAND], m[channel + H_PLACE] & INDEX, 1
     if command >= RD:
-        command = _serve(m, t, channel, clock)
-        column_issue(m, command, place, clock)
-        if command >= RDA and m[C_BANK_QUEUES] == 0:
-            rescan(m, place)
+        command = _column(m, t, channel, clock)
+        hit = m[bank + B_HIT + (command & 1)]
+        if hit != 0 and m[bank + B_MISS] + m[bank + B_MISS + 1] == 0 and m[bank + B_NEEDS] + m[bank + B_NEEDS + 1] == 1:
+            banks = 0  # one hit of many, and nothing else waits there
     else:
-        _before_row(m, channel, clock)
-        row_issue(m, command, place, clock, m[(m[channel + H_ENTRY] & INDEX) + E_ROW])
-        if m[C_BANK_QUEUES] == 0 and command <= ACT:
-            rescan(m, place)
-        elif command == PREA:
-            bank = m[place + R_BANK0]
-            for _ in range(m[place + R_BANKS]):
-                rescan(m, bank)
-                bank += BANK_WORDS
+        _row(m, channel, clock)
+        if command >= PREA:
+            banks = m[bank + R_BANKS] if command == PREA else 0
+            bank = m[bank + R_BANK0] & INDEX
+    for _ in range(banks):
+        settle(m, bank, command < RD or command >= RDA)
+        bank += BANK_WORDS
     if command >= RD or command == ACT:
-        _made_room(m, clock)
+        made_room(m, clock)
     return command
 
 
-@part
-def _record(m: Words, log: Table, channel: Word, clock: Word, command: Word) -> None:
+@rare_part
+def record(m: Words, log: Table, channel: Word, clock: Word, command: Word) -> None:
     """Write the command that was issued into the log."""
     n, place, entry = m[M_LOGGED], m[channel + H_PLACE], m[channel + H_ENTRY]
     whole_rank = command == PREA or command == REF
@@ -342,77 +293,76 @@ def _record(m: Words, log: Table, channel: Word, clock: Word, command: Word) -> 
     m[M_LOGGED] = n + 1
 
 
+@part
+def next_clock(m: Words, limit: Word) -> Word:
+    """The next clock in which a port or a channel is at work; time has come to `limit` if it is later."""
+    clock = m[M_TAKE]
+    channel = m[M_CHANNEL0] & INDEX
+    for _ in range(m[C_CHANNELS]):
+        clock = min(clock, m[channel + H_NEXT])
+        channel += CHANNEL_WORDS
+    if clock > limit:
+        m[M_CLOCK] = max(m[M_CLOCK], limit)
+    return clock
+
+
+@part
+def stops(m: Words, t: Words, first_done: Word, feed: Word) -> Word:
+    """HAS_COMPLETION, or 2 where `run` has other reasons to stop; else 0."""
+    head = m[M_DONE_HEAD]
+    if head >= 0 and t[(head & INDEX) + T_DONE] < first_done:
+        return NONE + 1
+    return NONE + (2 if m[M_FEED] < feed and (feed > 1 or m[M_WORK] == 0) else 0)
+
+
 @kernel(_nrt=False)
-def run(m: Words, t: Table, log: Table, limit: Word, first_done: Word, until_idle: Word) -> Word:
+def run(m: Words, t: Words, log: Table, limit: Word, first_done: Word, feed: Word) -> Word:
     """Advance to the end of clock `limit`, or to the first reason to stop before.
 
     Parameters
     ----------
     m, t : int64 arrays
-        State (see dram_layout) and transfer table (rows of TRANSFER_WORDS).
+        State and transfers (see dram_layout).
     log : int64 array, (n, LOG_WORDS)
         Receives commands; n = 0 switches the log off.
     first_done : int
         Stop when a completion before this clock becomes known.
-    until_idle : int
-        Stop when no burst waits anywhere.
+    feed : int
+        Stop when fewer transfers than this have bursts to hand over; with 1, when no burst waits anywhere.
 
     Returns
     -------
     REACHED_LIMIT, HAS_COMPLETION or LOG_FULL.
     """
     channels = m[C_CHANNELS]
-    dual = m[C_DUAL_BUS]
     while True:
-        head = m[M_DONE_HEAD]
-        if head >= 0 and t[head & INDEX, T_DONE] < first_done:
-            return HAS_COMPLETION
-        if until_idle and m[M_WORK] == 0 and m[M_FEED] == 0:
-            return REACHED_LIMIT
-        clock = m[M_TAKE]
-        channel = m[M_CHANNEL0] & INDEX
-        for _ in range(channels):
-            clock = min(clock, m[channel + H_NEXT])
-            channel += CHANNEL_WORDS
+        code = stops(m, t, first_done, feed)
+        if code != 0:
+            return code & HAS_COMPLETION
+        clock = next_clock(m, limit)
         if clock > limit:
-            m[M_CLOCK] = max(m[M_CLOCK], limit)
             return REACHED_LIMIT
         if log.shape[0] > 0 and log.shape[0] - m[M_LOGGED] < 2 * channels:
             return LOG_FULL
         if m[M_TAKE] <= clock:
             take_bursts(m, t, clock - 1)
-        for c in range(channels):
-            channel = (m[M_CHANNEL0] + c * CHANNEL_WORDS) & INDEX
-            if m[channel + H_NEXT] > clock:
-                continue
-            if m[channel + H_REFRESH_AT] == clock:
-                m[channel + H_REFRESH_AT] += m[C_REFI]
-                m[channel + H_REFRESH_WAITS] += m[C_RANKS]
-            later = m[channel + H_REFRESH_AT]
-            if m[C_BANK_QUEUES] and move_to_bank(m, channel):
-                later = clock + 1
-                _made_room(m, clock)
-            # the column bus first, then the row bus; a single bus is both in one pass
-            buses = COLUMN_BUS if dual else COLUMN_BUS + ROW_BUS
-            first = NONE - 1
-            while buses <= COLUMN_BUS + ROW_BUS:
-                if m[C_BANK_QUEUES]:
-                    found = _next_of_banks(m, channel, clock, first)
-                    first = m[channel + H_COMMAND]
-                else:
+        channel = m[M_CHANNEL0] & INDEX
+        for _ in range(channels):
+            if m[channel + H_NEXT] <= clock:
+                if m[channel + H_REFRESH_AT] == clock:
+                    m[channel + H_REFRESH_AT] += m[C_REFI]
+                    m[channel + H_REFRESH_WAITS] += m[C_RANKS]
+                # the column bus first, then the row bus; a single bus is both in one pass
+                buses = COLUMN_BUS if m[C_DUAL_BUS] else COLUMN_BUS + ROW_BUS
+                while buses <= COLUMN_BUS + ROW_BUS:
                     _direct(m, channel)
-                    found = _choose(m, channel, clock, buses)
-                if found < 0:
-                    command = _perform(m, t, channel, clock)
-                    if log.shape[0] > 0:
-                        _record(m, log, channel, clock, command)
-                    later = clock + 1
-                else:
-                    later = min(later, found)
-                    if m[C_BANK_QUEUES]:
-                        break
-                buses = ROW_BUS if buses == COLUMN_BUS else 4
-            m[channel + H_NEXT] = later
+                    if _choose(m, channel, clock, buses):
+                        command = _issue(m, t, channel, clock)
+                        if log.shape[0] > 0:
+                            record(m, log, channel, clock, command)
+                    buses = ROW_BUS if buses == COLUMN_BUS else 4
+                m[channel + H_NEXT] = min(m[channel + H_REFRESH_AT], _soonest(m, channel, clock))
+            channel += CHANNEL_WORDS
         m[M_CLOCK] = clock
 
 

@@ -77,16 +77,13 @@ M_PORT0 = 51
 M_PROFILE = 52
 M_BANK0 = 53
 
-# --- header: address map ---
-C_ROW_CAP = 54  # with bank queues: a row with so many accesses may be closed although more wait for it
-C_DRAIN_IDLE = 55  # with bank queues: more writes than this are drained when all of them are empty
-MAP_XORS = 56
-MAP_PARTS = 57
-MAP_XOR = 60  # (source bit, target bit, mask) each
-MAP_XOR_MAX = 8
-MAP_PART = MAP_XOR + 3 * MAP_XOR_MAX  # (low bit, mask, weight in the bank number, weight in the row number)
-MAP_PART_MAX = 16
-HEADER = MAP_PART + 4 * MAP_PART_MAX
+M_MAP = 54  # the address map: a table for each byte of a burst number
+C_BANK_BITS = 55  # of the number of a bank, which stand below the row in the words of these tables
+C_ROW_CAP = 56  # with bank queues: a row with so many accesses may be closed although more wait for it
+C_DRAIN_IDLE = 57  # with bank queues: more writes than this are drained when all of them are empty
+HEADER = 58
+
+MAP_TABLE = 256
 
 PROFILE_WINDOWS = 512
 PROFILE_WIDTH = 3  # read clocks, write clocks, row hits
@@ -104,7 +101,7 @@ H_TAKEN = 9  # last clock in which a burst was taken
 H_DRAINED = 10
 H_RANK0 = 11
 H_BANK0 = 12
-H_FILTER = 13  # how many queued reads (and, behind them, writes) have each residue of the burst number
+H_FILTER = 13  # how many queued reads and how many writes have each residue of the burst number
 H_HITS = 19
 H_MISSES = 20
 H_CONFLICTS = 21
@@ -128,7 +125,9 @@ H_WAITING = 39  # with bank queues: oldest read that has not reached its bank's;
 H_IN_BANKS = 43  # with bank queues: how many have
 H_TURN = 44  # with bank queues: number of the bank that issued last
 H_OWED = 45  # reads that go before the next write, because they had to wait for drain_cap
-CHANNEL_WORDS = 46
+H_SOON = 46  # with bank queues: where the first clocks at which each of them may have a command stand
+H_STUCK = 47  # with bank queues: no waiting request has room in its bank's
+CHANNEL_WORDS = 48
 
 FILTER_SIZE = 128
 
@@ -149,7 +148,8 @@ R_BANKS = 16
 R_CHANNEL = 17
 R_LISTS = 18
 R_COUNT = 19  # seven of them
-RANK_WORDS = 26
+R_SOON = 26  # for each list, a clock before which no bank on it is ready, gates of the rank apart
+RANK_WORDS = 33
 
 # --- lists of the banks of a rank, by what they need; those of reads, +1 those of writes ---
 HITS = np.int64(0)  # a column command
@@ -201,16 +201,16 @@ P_HEAD = 0
 P_TAIL = 1
 PORT_WORDS = 2
 
-# --- transfer table (one row each) ---
+# --- transfer table: a record, too, is named by the index of its first word; -1 is none ---
 T_BASE = 0
-T_ROW_BYTES = 1
-T_ROW_STRIDE = 2
-T_ROWS = 3
-T_PLANE_STRIDE = 4
-T_PLANES = 5
-T_WRITE = 6
-T_ARRIVES = 7
-T_ID = 8
+T_WRITE = 1
+T_ARRIVES = 2
+T_ID = 3
+T_ROW_BYTES = 4
+T_ROW_STRIDE = 5
+T_ROWS = 6
+T_PLANE_STRIDE = 7
+T_PLANES = 8
 T_PLANE = 9
 T_ROW = 10
 T_BURST = 11  # next burst to hand over

@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 
 from accelsim.base.errors import ConfigError, unknown_name
-from accelsim.memory.dram_layout import MAP_PART_MAX, MAP_XOR_MAX
 from accelsim.memory.dram_state import MapPart, XorStep
 
 FIELDS = ("channel", "rank", "bankgroup", "bank", "row", "col")
@@ -55,8 +54,6 @@ def parse_map(text: str, bits: Mapping[str, int], where: str = "mapping") -> tup
         done[name] += width
         low += width
     xors = [step for name, _, xor in pieces if xor for step in _xor_steps(name, xor, parts, bits, where)]
-    if len(parts) > MAP_PART_MAX or len(xors) > MAP_XOR_MAX:
-        raise ConfigError(f"must have at most {MAP_PART_MAX} parts and {MAP_XOR_MAX} xors, got {text!r}", where)
     return parts, xors
 
 
@@ -109,7 +106,7 @@ def _position(name: str, bit: int, parts: list[MapPart]) -> int:
 
 
 def locate(burst: int, parts: tuple[MapPart, ...], xors: tuple[XorStep, ...]) -> dict[str, int]:
-    """The coordinates of burst number `burst`: what the kernel computes, in plain Python."""
+    """The coordinates of burst number `burst`: what the kernels' tables hold, in plain Python."""
     mixed = burst
     for source, target, bits in xors:
         mixed ^= ((burst >> source) & ((1 << bits) - 1)) << target

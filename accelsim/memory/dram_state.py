@@ -109,10 +109,12 @@ def build_state(p: DramParameters) -> np.ndarray:
     list0 = bank0 + p.channels * banks * lay.BANK_WORDS
     filter0 = list0 + p.channels * lay.LISTS * banks
     entry0 = filter0 + p.channels * 2 * lay.FILTER_SIZE
-    m = np.zeros(entry0 + p.channels * entries * lay.ENTRY_WORDS, np.int64)
+    map0 = entry0 + p.channels * entries * lay.ENTRY_WORDS
+    m = np.concatenate([np.zeros(map0, np.int64), _map_tables(p)])
 
     _fill_header(m, p, t)
     m[lay.M_CHANNEL0], m[lay.M_PORT0], m[lay.M_PROFILE], m[lay.M_BANK0] = channel0, port0, profile, bank0
+    m[lay.M_MAP], m[lay.C_BANK_BITS] = map0, (p.channels * banks).bit_length() - 1
     m[lay.M_TAKE], m[lay.M_DONE_HEAD], m[lay.M_DONE_TAIL] = lay.NEVER, -1, -1
     m[lay.M_WINDOW_SHIFT] = 6
     m[port0:profile] = -1
@@ -127,6 +129,8 @@ def build_state(p: DramParameters) -> np.ndarray:
         m[channel + lay.H_NEXT] = m[channel + lay.H_REFRESH_AT] = due
         m[channel + lay.H_REFRESH_RANK] = m[channel + lay.H_RANK0] = first_rank
         m[channel + lay.H_BANK0] = first_bank
+        m[channel + lay.H_SOON] = list0 + c * lay.LISTS * banks  # the lists of banks are not used then
+        m[list0 + c * lay.LISTS * banks:list0 + c * lay.LISTS * banks + banks] = lay.NEVER
         m[channel + lay.H_TAKEN] = -1
         m[channel + lay.H_FILTER] = filter0 + c * 2 * lay.FILTER_SIZE
         m[channel + lay.H_FREE] = first_entry
@@ -168,18 +172,31 @@ def _fill_header(m: np.ndarray, p: DramParameters, t: DramTimings) -> None:
     }
     for index, value in words.items():
         m[index] = int(value)
-    m[lay.MAP_XORS] = len(p.map_xors)
-    for i, (source, target, bits) in enumerate(p.map_xors):
-        m[lay.MAP_XOR + 3 * i:lay.MAP_XOR + 3 * i + 3] = source, target, (1 << bits) - 1
-    # a part of a field adds to the number of the bank (channel most significant) or to the row
-    weights = {"bank": 1, "bankgroup": p.banks_per_group, "rank": p.bankgroups * p.banks_per_group, "channel": p.banks}
-    parts = [part for part in p.map_parts if part[2] != "col"]
-    m[lay.MAP_PARTS] = len(parts)
-    for i, (low, bits, name, shift) in enumerate(parts):
-        at = lay.MAP_PART + 4 * i
-        m[at:at + 2] = low, (1 << bits) - 1
-        m[at + 2] = weights.get(name, 0) << shift
-        m[at + 3] = (1 << shift) if name == "row" else 0
+
+
+def _map_tables(p: DramParameters) -> np.ndarray:
+    """The address map for each byte of a burst number; the words of a number's bytes are xored.
+
+    A map moves and xors bits, so what it gives for a number is the xor of what it gives for its bits.
+    A word is the number of the bank (channel most significant) and, above it, the row.
+    """
+    bits = max((low + width for low, width, _, _ in p.map_parts), default=0)
+    each = np.int64(1) << np.arange(-(-bits // 8) * 8, dtype=np.int64)
+    each[bits:] = 0
+    mixed = each.copy()
+    for source, target, width in p.map_xors:
+        mixed ^= ((each >> source) & ((1 << width) - 1)) << target
+    weights = {
+        "bank": 1, "bankgroup": p.banks_per_group, "rank": p.bankgroups * p.banks_per_group, "channel": p.banks,
+        "row": p.banks * p.channels, "col": 0,
+    }
+    words = np.zeros_like(each)
+    for low, width, name, shift in p.map_parts:
+        words += ((mixed >> low) & ((1 << width) - 1)) * (weights[name] << shift)
+    tables = np.zeros((len(each) // 8, 1), np.int64)
+    for bit in range(8):
+        tables = np.concatenate([tables, tables ^ words[bit::8, None]], axis=1)
+    return tables.reshape(-1)
 
 
 def example_state() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -187,6 +204,6 @@ def example_state() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     timing = DramTimings(4, 11, 8, 11, 11, 11, 11, 28, 39, 4, 4, 5, 5, 24, 12, 6, 6, 6, 208, 6240, 9, 2, 1)
     parts: tuple[MapPart, ...] = ((0, 7, "col", 0), (7, 3, "bank", 0), (10, 4, "row", 0))
     parameters = DramParameters("example", 1250, 1, 1, 1, 8, 16, 128, 64, timing, parts)
-    t = np.zeros((1, lay.TRANSFER_WORDS), np.int64)
-    t[0, [lay.T_ROW_BYTES, lay.T_ROWS, lay.T_PLANES, lay.T_FOLLOWER]] = 64, 1, 1, -1
+    t = np.zeros(lay.TRANSFER_WORDS, np.int64)
+    t[[lay.T_ROW_BYTES, lay.T_ROWS, lay.T_PLANES, lay.T_FOLLOWER]] = 64, 1, 1, -1
     return build_state(parameters), t, np.zeros((0, lay.LOG_WORDS), np.int64)
