@@ -514,7 +514,7 @@ def lane_products(values, filter_ones, jobs, grid, bricks, out):  # type: ignore
                             if weight:
                                 for s in range(sets):
                                     worst[s] = max(worst[s], np.uint16(line[s] * weight))
-                        each = 0
+                        each = np.int64(0)
                         for s in range(sets):
                             each += worst[s]
                         total += each
