@@ -106,7 +106,7 @@ class Context:
         Of the recipe; `words` mixes it with names.
     captured : mapping
         (layer, role) -> activations, errors or gradients of a real run, float32, batch first. They are
-        operands too, unless the recipe has them described; criteria (Taylor, ThiNet) read them here.
+        operands too, unless the recipe has them described; criteria (Taylor, ThiNet) read them by `numbers`.
     report : callable
         `report(text)` shows progress.
     measures : list
@@ -123,6 +123,14 @@ class Context:
     measures: list[dict[str, Any]] = field(default_factory=list)
     start: Source | None = None
     applied: list[tuple[Step, list[Key]]] = field(default_factory=list)
+
+    def numbers(self, layer: str, role: str) -> NDArray[Any] | None:
+        """A captured tensor, or that of the trace the recipe begins with, if it holds its numbers; else None."""
+        found = self.captured.get((layer, role))
+        if found is None and self.start is not None and (layer, role) in self.start.keys():
+            state = self.start.load((layer, role))
+            found = None if state.described is not None else state.values
+        return found
 
 
 class Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations, permutations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from accelsim.base.errors import ConfigError
+from accelsim.compress import compress
 from accelsim.compress.sparsify.admm import admm, project
 from accelsim.compress.sparsify.column_combining import combine_columns, conflicts
 from accelsim.compress.sparsify.grains import grain
@@ -20,6 +22,7 @@ from accelsim.compress.sparsify.permuted_diagonal import best_offsets, diagonals
 from accelsim.compress.sparsify.reconstruct import greedy_removal, lasso, lasso_removal
 from accelsim.compress.sparsify.tetris import best_blocks, reorder
 from accelsim.workload.encodings.base import encoding
+from accelsim.workload.trace import Trace
 from tests.compress.test_sparsify import NETWORK, WEIGHTS, density, numbers, run
 
 # --- N:M ---
@@ -384,3 +387,19 @@ def test_admm_loses_less_than_magnitude_at_the_same_density() -> None:
     assert output_error(fitted.values) < output_error(found.values)
     filters = run([{**steps[0], "grain": "kernel", "density": 0.5}], CAPTURED)["c2/filter"]
     assert np.count_nonzero(filters.values.any(axis=(2, 3))) == 24
+
+
+def test_a_captured_trace_brings_its_own_activations(tmp_path: Path) -> None:
+    """What `accelsim capture` writes is enough; the numbers are then those that were given by hand."""
+    ifmap = np.random.default_rng(5).integers(0, 128, (1, 20, 12, 12)).astype(np.float32)
+    ifmap[0, 0, 0, 0] = 127
+    captured = {("conv2", "ifmap"): ifmap}  # whole numbers, so that 8 bits hold them
+    recipe = [{"step": "thinet", "layers": "conv2", "density": 0.5}]
+    bare, found, given = (tmp_path / f"{name}.trace" for name in ("bare", "found", "given"))
+    compress("lenet5", None, [{"step": "float", "object": "A", "format": "fp16"}], bare, activations=captured)
+    compress(bare, None, recipe, found)
+    compress("lenet5", None, recipe, given, activations=captured)
+    filters = [Trace.open(path).operand("conv2", "filter") for path in (found, given)]
+    values = [operand.values() for operand in filters if operand is not None]
+    assert len(values) == 2 and np.array_equal(values[0], values[1])
+    assert np.count_nonzero(values[0].any(axis=(0, 2, 3))) == 10

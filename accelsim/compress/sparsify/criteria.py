@@ -84,7 +84,7 @@ def gradient(step: Step, state: TensorState) -> FloatArray:
         If there is none, it has another shape, or holds NaN or infinity (names it and says how many).
     """
     role = "error" if state.role in ("ifmap", "ofmap", "state") else "gradient"
-    found = step.context.captured.get((state.layer.name, role))
+    found = step.context.numbers(state.layer.name, role)
     if found is None or state.part:
         raise ConfigError(f"criterion taylor must have captured gradients ({state.layer.name}/{role}), got none")
     check_finite(np.asarray(found), f"{state.layer.name}/{role}")

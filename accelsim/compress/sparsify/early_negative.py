@@ -70,7 +70,7 @@ class EarlyNegative(Step):
         if prefix:
             options["thresholds"] = (threshold / scale).tolist()
         state.storage = Storage("sign_order", options)
-        captured = self.context.captured.get((state.layer.name, "ifmap"))
+        captured = self.context.numbers(state.layer.name, "ifmap")
         if captured is not None:
             share = self._share(state, captured, prefix, threshold)
             state.notes.append(f"{share:.4f} of its MACs stay with early negatives")

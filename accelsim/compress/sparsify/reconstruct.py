@@ -79,9 +79,10 @@ class Reconstruct(Step):
 
     def _windows(self, state: TensorState) -> Array:
         name = state.layer.name
-        found = self.context.captured.get((name, "ifmap"))
+        found = self.context.numbers(name, "ifmap")
         if found is None:
-            raise ConfigError(f"must have captured activations ({name}/ifmap), got none", state.name)
+            how = "compress a trace of `accelsim capture`, or give `activations`"
+            raise ConfigError(f"must have captured activations ({name}/ifmap), got none: {how}", state.name)
         inputs = np.asarray(found, np.float32)
         check_finite(inputs, f"{name}/ifmap")
         work = state.layer.work
