@@ -333,7 +333,8 @@ def test_geometric_median() -> None:
 
 
 def plain_likeness(rows: NDArray[np.float64], count: int) -> set[int]:
-    left, gone = list(range(len(rows))), []
+    left = list(range(len(rows)))
+    gone: list[int] = []
     norms = [float(np.linalg.norm(r)) for r in rows]
     while len(gone) < count:
         pairs = [(abs(float(rows[i] @ rows[j])) / (norms[i] * norms[j]), i, j) for i in left for j in left if i < j]
