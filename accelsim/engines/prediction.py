@@ -37,6 +37,7 @@ from accelsim.engines.skip_tiles import (
     biases,
     group_filters,
     group_inputs,
+    whole_filters,
     whole_sums,
     windows,
 )
@@ -80,11 +81,12 @@ class Prediction(SparseEngine):
     def unit(self, part: Part) -> tuple[int, int, int]:
         """The array's edges, whole sums."""
         loops = part.loops
-        return int(self.spec.cols), int(self.spec.rows), loops.channels * loops.window
+        filters = whole_filters(part, int(self.spec.rows)) if self.predicts(part) else int(self.spec.rows)
+        return int(self.spec.cols), filters, loops.channels * loops.window
 
     def _problem(self, part: Part, bits: dict[str, int]) -> Problem:
         """Sums are cut only where whole ones do not fit: of a part nothing can be told."""
-        return replace(super()._problem(part, bits), whole_taps=True)
+        return replace(super()._problem(part, bits), whole_taps=self.predicts(part))
 
     def costs(self, model: CostModel, bits: dict[str, int]) -> list[Component]:
         """Serial multipliers with their sums."""
@@ -220,7 +222,7 @@ class Prediction(SparseEngine):
     def info(self, part: Part, tiles: Tiles, times: TileTimes) -> dict[str, Any]:
         """Outputs, those that were executed in full, and those above 0 that were taken for 0."""
         info = super().info(part, tiles, times)
-        if not self.predicts(part):
-            return {**info, "mode": "full"}
         sums, executed, wrong = (int(x) for x in self.remember(part, "tally", lambda: np.zeros(3, np.int64)))
+        if not self.predicts(part) or not sums:  # no sum is whole
+            return {**info, "mode": "full"}
         return {**info, "mode": "predicted", "sums": sums, "executed": executed, "mispredicted": wrong}

@@ -188,6 +188,14 @@ def whole_sums(part: Part) -> bool:
     return (whole.channels, whole.window) == (own.channels, own.window)
 
 
+def whole_filters(part: Part, most: int) -> int:
+    """How many filters of a tile fit their buffer as a whole, at most `most`; `most` if not even one does."""
+    room, loops = part.task.room_of("filter"), part.loops
+    size = -(-loops.channels * loops.window * part.task.bits["filter"] // 8)
+    fits = room.free_bytes // room.slots // size
+    return min(most, fits) if fits else most
+
+
 def biases(part: Part) -> NDArray[np.int64]:
     """What each output of the part begins with, in units of its products: group by group; zeros if no trace says."""
     trace, layer = part.task.trace, part.task.layer.name

@@ -33,6 +33,7 @@ from accelsim.engines.skip_tiles import (
     group_filters,
     group_inputs,
     pe_times,
+    whole_filters,
     whole_sums,
     windows,
 )
@@ -74,11 +75,12 @@ class Snapea(SparseEngine):
     def unit(self, part: Part) -> tuple[int, int, int]:
         """Positions and filters of the array, whole sums."""
         loops = part.loops
-        return int(self.spec.rows * self.spec.lanes), int(self.spec.cols), loops.channels * loops.window
+        filters = int(self.spec.cols) if self.ordered(part) is None else whole_filters(part, int(self.spec.cols))
+        return int(self.spec.rows * self.spec.lanes), filters, loops.channels * loops.window
 
     def _problem(self, part: Part, bits: dict[str, int]) -> Problem:
         """Sums are cut only where whole ones do not fit: of a part nothing can be told."""
-        return replace(super()._problem(part, bits), whole_taps=True)
+        return replace(super()._problem(part, bits), whole_taps=self.ordered(part) is not None)
 
     def costs(self, model: CostModel, bits: dict[str, int]) -> list[Component]:
         """MACs, sums, and the buffer of places in each PE."""
@@ -217,9 +219,9 @@ class Snapea(SparseEngine):
         """Mode, products, and how many sums stopped: known negative, taken for it rightly, and wrongly."""
         assert isinstance(times, SparseTimes)
         info = {**super().info(part, tiles, times), "products": times.products}
-        if self.ordered(part) is None:
-            return {**info, "mode": "full"}
         tally = self.remember(part, "verdicts", lambda: np.zeros(4, np.int64))
+        if self.ordered(part) is None or not tally.any():  # no sum is whole
+            return {**info, "mode": "full"}
         names = {name: int(tally[code]) for name, code in VERDICTS.items()}
         predicted = names["predicted"] + names["mispredicted"]
         return {

@@ -14,8 +14,10 @@ from accelsim.base.errors import ConfigError
 from accelsim.engines.density import effectual_products
 from accelsim.engines.match_kernels import match_segments, ones, window_lines, wrapping
 from accelsim.mapping.problem import Mapping
+from accelsim.system.archspec import load_arch
+from accelsim.system.simulate import _Plan
 from accelsim.workload.network import Network, Node
-from accelsim.workload.ops import Conv, Input
+from accelsim.workload.ops import Activation, Conv, Input, Linear
 from accelsim.workload.trace import TraceWriter, synthetic_trace
 from tests.engines.sparse_bench import cycles_of, engine, layer_of, task_of
 from tests.rtl.skip_models import unrolled
@@ -169,7 +171,7 @@ def test_structure_decides(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_sparsity_that_is_not_skipped(kind: str, role: str) -> None:
     network = Network("net", [Node("x", Input((1, 4, 5, 5))), Node("layer", Conv(4, (3, 3)), ("x",))])
-    density = {"weight_density" if role == "filter" else "activation_density": 0.5}
+    density: dict[str, Any] = {"weight_density" if role == "filter" else "activation_density": 0.5}
     task = task_of(network, synthetic_trace(network, **density))
     match = f"layer: {role} must be dense for engine '{kind}'.*density 0.5.*dense to allow"
     with pytest.raises(ConfigError, match=match):
@@ -246,3 +248,16 @@ def test_thresholds_are_counted(tmp_path: Path) -> None:
 def test_fields() -> None:
     with pytest.raises(Exception, match="multiple of 64"):
         engine("cambricon_x", segment=100)
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("snapea", "early"), ("prediction", "predicted")])
+def test_sums_that_may_stop_are_cut_only_where_they_do_not_fit(kind: str, mode: str) -> None:
+    nodes = [
+        Node("x", Input((1, 512))), Node("before", Activation("relu"), ("x",)), Node("layer", Linear(64), ("before",)),
+        Node("after", Activation("relu"), ("layer",)),
+    ]  # fmt: skip
+    trace = synthetic_trace(Network("net", nodes))
+    for kib, wanted in ((64, mode), (8, mode), (0.5, "full")):  # room for 32, 4 filters, half of one
+        arch = load_arch(kind, [f"buffers.weight_buffer.capacity_bytes={int(2 * kib * 512)}"])
+        table = next(t for t in _Plan(arch, trace, None).tables if t.macs)
+        assert table.info["mode"] == wanted
