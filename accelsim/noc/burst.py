@@ -28,17 +28,27 @@ Times = tuple[int, int, int, int]
 
 
 class _Plan:
-    """Stages of messages with the same ends."""
+    """Stages of messages with the same ends.
 
-    __slots__ = ("adds", "deliveries", "followers", "roots", "stages")
+    `steps` has for each stage its wire, the wire's latency, period and head cycles, the followers that start when this
+    one's flits come, those that wait for more than that, and whether it delivers.
+    """
 
-    def __init__(self, stages: list[Stage]) -> None:
+    __slots__ = ("adds", "deliveries", "roots", "stages", "steps", "wires")
+
+    def __init__(self, stages: list[Stage], timing: list[tuple[int, int, int]]) -> None:
         self.stages = stages
-        self.followers: list[list[int]] = [[] for _ in stages]
+        plain: list[list[int]] = [[] for _ in stages]
+        joining: list[list[int]] = [[] for _ in stages]
         for n, stage in enumerate(stages):
+            joins = len(stage.after) > 1 or stage.whole_packets or stage.delay_cycles
             for before in stage.after:
-                self.followers[before].append(n)
+                (joining if joins else plain)[before].append(n)
+        self.steps = [
+            (stage.wire, *timing[stage.wire], plain[n], joining[n], stage.delivers) for n, stage in enumerate(stages)
+        ]
         self.roots = [n for n, stage in enumerate(stages) if not stage.after]
+        self.wires = [stage.wire for stage in stages]
         self.deliveries = sum(stage.delivers for stage in stages)
         self.adds = sum(stage.adds for stage in stages)
 
@@ -82,7 +92,7 @@ class BurstNoc(StagedNoc):
         key = (message.sources, message.targets, message.kind)
         found = self._plans.get(key)
         if found is None:
-            found = self._plans[key] = _Plan(self.fabric.stages(message))
+            found = self._plans[key] = _Plan(self.fabric.stages(message), self._timing)
         return found
 
     def submit(
@@ -105,14 +115,14 @@ class BurstNoc(StagedNoc):
             heapq.heappush(self._events, (now, message.id, n, now, now, now))
 
     def _count(self, burst: _Burst) -> None:
-        for stage in burst.plan.stages:
-            self._flits[stage.wire] += burst.flits
+        for wire in burst.plan.wires:
+            self._flits[wire] += burst.flits
         self._added += burst.plan.adds * burst.flits
 
     def _run(self, limit: int) -> tuple[int, list[int]]:
-        events, ends = self._events, self._ends
+        events, ends, pop = self._events, self._ends, heapq.heappop
         while events and events[0][0] < limit and not (ends and ends[0][0] <= events[0][0]):
-            self._pass(*heapq.heappop(events))
+            self._pass(*pop(events))
         if not ends or ends[0][0] > limit:
             return limit, []
         cycle, ids = ends[0][0], []
@@ -123,21 +133,22 @@ class BurstNoc(StagedNoc):
     def _pass(self, first: int, message_id: int, n: int, mark: int, last_head: int, last: int) -> None:
         """Stage n has its wire next: reserve the wire, and tell the followers."""
         burst = self._bursts[message_id]
-        stage = burst.plan.stages[n]
-        latency, period, head = self._timing[stage.wire]
-        start = max(first + head, self._free_at[stage.wire])
-        mark = max(start + (burst.packet - 1) * period, mark)
-        last_head = max(start + (burst.flits - burst.last_packet) * period, last_head + head)
-        last = max(start + (burst.flits - 1) * period, last_head + (burst.last_packet - 1) * period, last)
-        self._free_at[stage.wire] = last + period
-        for follower in burst.plan.followers[n]:
-            times = (start + latency, mark + latency, last_head + latency, last + latency)
-            after = burst.plan.stages[follower]
-            if len(after.after) > 1 or after.whole_packets or after.delay_cycles:
-                self._join(message_id, burst, follower, times)
-            else:
-                heapq.heappush(self._events, (times[0], message_id, follower, *times[1:]))
-        if stage.delivers:
+        wire, latency, period, head, plain, joining, delivers = burst.plan.steps[n]
+        flits, packet, last_packet = burst.flits, burst.packet, burst.last_packet
+        start, free = first + head, self._free_at[wire]
+        if start < free:
+            start = free
+        mark = max(start + (packet - 1) * period, mark)
+        last_head = max(start + (flits - last_packet) * period, last_head + head)
+        last = max(start + (flits - 1) * period, last_head + (last_packet - 1) * period, last)
+        self._free_at[wire] = last + period
+        for follower in plain:
+            event = (start + latency, message_id, follower, mark + latency, last_head + latency, last + latency)
+            heapq.heappush(self._events, event)
+        for follower in joining:
+            times = start + latency, mark + latency, last_head + latency, last + latency
+            self._join(message_id, burst, follower, times)
+        if delivers:
             burst.end = max(burst.end, last + latency)
             burst.deliveries -= 1
             if burst.deliveries == 0:
