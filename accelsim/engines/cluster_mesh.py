@@ -126,9 +126,10 @@ def layouts(filters: int, columns: int, positions: int, grid_columns: int, grid_
     """
     sizes = {"f": filters, "c": columns, "p": positions}
     found = []
-    for order in itertools.permutations("fcp"):
-        grids = np.indices([sizes[o] for o in order]).reshape(3, -1)
-        f, c, p = (grids[order.index(o)] for o in "fcp")
+    several = [o for o in "fcp" if sizes[o] > 1] or ["f"]  # the order of the others changes nothing
+    for order in itertools.permutations(several):
+        grids = np.indices([sizes[o] for o in order]).reshape(len(order), -1)
+        f, c, p = (grids[order.index(o)] if o in order else np.zeros_like(grids[0]) for o in "fcp")
         number = np.arange(filters * columns * positions)
         for y, x in (np.divmod(number, grid_columns), np.divmod(number, grid_rows)[::-1]):
             sums = f * positions + p
