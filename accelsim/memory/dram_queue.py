@@ -131,7 +131,7 @@ def _begin(m: Words, t: Words, i: Word, begin: Word) -> None:
 def _locate(m: Words, t: Words, i: Word) -> None:
     """Find the bank and the row of the next burst of transfer `i`, by the tables of the address map."""
     i &= INDEX
-    burst = t[i + T_BURST] & INDEX
+    burst = t[i + T_BURST]
     at = m[M_MAP] & INDEX
     word = burst ^ burst
     while burst != 0:

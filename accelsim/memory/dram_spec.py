@@ -174,6 +174,7 @@ class DramConfig(Spec):
     )
 
 
+_ADDRESS_BITS = 62
 _FOLDER = Path(__file__).resolve().parent / "standards"
 
 
@@ -310,7 +311,8 @@ def resolve(config: DramConfig, table: Table | None = None, where: str = "dram")
         "row": sizes["rows"].bit_length() - 1,
         "col": bursts_per_row.bit_length() - 1,
     }
-    parts, xors = parse_map(config.mapping or table.mapping, bits, f"{where}: mapping")
+    mapping = table.mapping if config.mapping is None else config.mapping
+    parts, xors = parse_map(mapping, bits, f"{where}: mapping")
     parameters = DramParameters(
         name=table.name,
         tCK_ps=table.tCK_ps.value,
@@ -340,6 +342,9 @@ def resolve(config: DramConfig, table: Table | None = None, where: str = "dram")
         posted_writes=config.write_done == "accepted",
         ports=config.ports,
     )
+    if parameters.capacity_bytes > 2**_ADDRESS_BITS:
+        what = f"must be so few that {_ADDRESS_BITS} address bits reach them all, got {sizes['rows']}"
+        raise ConfigError(what, f"{where}: rows")
     if config.drain_low_percent > config.drain_high_percent:
         what = f"at most drain_high_percent ({config.drain_high_percent}), got {config.drain_low_percent}"
         raise ConfigError(f"must be {what}", f"{where}: drain_low_percent")

@@ -110,7 +110,7 @@ def build_state(p: DramParameters) -> np.ndarray:
     filter0 = list0 + p.channels * lay.LISTS * banks
     entry0 = filter0 + p.channels * 2 * lay.FILTER_SIZE
     map0 = entry0 + p.channels * entries * lay.ENTRY_WORDS
-    m = np.concatenate([np.zeros(map0, np.int64), _map_tables(p)])
+    m = np.concatenate([np.zeros(map0, np.int64), map_tables(p)])
 
     _fill_header(m, p, t)
     m[lay.M_CHANNEL0], m[lay.M_PORT0], m[lay.M_PROFILE], m[lay.M_BANK0] = channel0, port0, profile, bank0
@@ -174,7 +174,7 @@ def _fill_header(m: np.ndarray, p: DramParameters, t: DramTimings) -> None:
         m[index] = int(value)
 
 
-def _map_tables(p: DramParameters) -> np.ndarray:
+def map_tables(p: DramParameters) -> np.ndarray:
     """The address map for each byte of a burst number; the words of a number's bytes are xored.
 
     A map moves and xors bits, so what it gives for a number is the xor of what it gives for its bits.

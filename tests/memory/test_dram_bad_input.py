@@ -131,6 +131,8 @@ def test_nanoseconds_become_whole_clocks() -> None:
         ({"ranks": 3}, "chip: ranks: must be a power of two, got 3"),
         ({"timing": {"tRD": 4}}, "chip: timing: unknown timing parameter 'tRD'; did you mean"),
         ({"timing": {"tRC": 4}}, r"chip: timing.tRC: must be at least tRAS \+ tRP"),
+        ({"mapping": ""}, r"chip: mapping: each part must be like 'row', 'col:2' or 'bank\^col\+0', got ''"),
+        ({"rows": 2**48}, r"chip: rows: must be so few that 62 address bits reach them all, got 281474976710656"),
         ({"drain_low_percent": 90}, r"chip: drain_low_percent: must be at most drain_high_percent \(80\), got 90"),
         ({"standard": "ddr9"}, "chip: standard: unknown DRAM standard 'ddr9'"),
     ],

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accelsim.memory import dram_layout as lay
 from accelsim.memory.dram import Dram
 from accelsim.memory.dram_layout import COMMAND_NAMES
 from accelsim.memory.dram_map import locate
 from accelsim.memory.dram_spec import DramConfig, resolve, standard_names
-from accelsim.memory.dram_state import DramParameters, DramTimings
+from accelsim.memory.dram_state import DramParameters, DramTimings, map_tables
 from accelsim.memory.model import Transfer
 from tests.memory.dram_parts import MAPS, options, parameters, timings, traces, watermarks
 from tests.memory.jedec import check_log
@@ -380,3 +381,43 @@ def test_kernels_and_python_read_the_map_alike(mapping: str) -> None:
             assert (place["rank"] * 2 + place["bankgroup"]) * 2 + place["bank"] == bank
             seen.add(tuple(place.values()))
     assert len(seen) == p.capacity_bytes // 32  # every place once
+
+
+@pytest.mark.parametrize("standard", standard_names())
+def test_the_tables_of_the_map_reach_every_address(standard: str) -> None:
+    """Xors of table words, as the kernels take them, beside the map in plain Python; beyond 40 bits as well."""
+    xored = "row^col+0|rank|bank^col+1|bankgroup^row+0|channel|col"
+    for mapping, rows in ((None, None), (xored, None), (xored, 2**36)):
+        p = resolve(DramConfig(standard=standard, mapping=mapping, rows=rows, ranks=2))
+        tables = map_tables(p).reshape(-1, lay.MAP_TABLE)
+        bursts = p.capacity_bytes // p.burst_bytes
+        for burst in (0, 1, bursts - 1, *np.random.default_rng(3).integers(0, bursts, 20).tolist()):
+            word = 0
+            for byte, table in enumerate(tables.tolist()):
+                word ^= table[burst >> 8 * byte & 255]
+            place = locate(burst, p.map_parts, p.map_xors)
+            groups = (place["channel"] * p.ranks + place["rank"]) * p.bankgroups + place["bankgroup"]
+            bank = groups * p.banks_per_group + place["bank"]
+            assert word == place["row"] * p.channels * p.banks + bank
+
+
+@compiled
+@pytest.mark.parametrize("scheduler", ["frfcfs", "bank_queues"])
+def test_a_long_trace_is_that_of_the_same_transfers(scheduler: str) -> None:
+    """A trace goes through a table smaller than itself: nothing differs from transfers that stand there at once."""
+    p = resolve(DramConfig(
+        standard="ddr4_2400", scheduler=scheduler, write_done="written",  # type: ignore[arg-type]
+    ))
+    rng = np.random.default_rng(9)
+    n = 6000
+    cycles, bursts = np.sort(rng.integers(0, 40_000, n)).tolist(), rng.integers(0, 1 << 14, n)
+    writes = (rng.random(n) < 0.3).astype(np.int64)
+    at_once, trace = Dram(p, 10**9, record=True), Dram(p, 10**9, record=True)
+    arrivals = np.array([trace.clock_of(cycle) for cycle in cycles])
+    done = trace.run_trace(arrivals, 64 * bursts, writes, 64)
+    for i, cycle in enumerate(cycles):
+        at_once.submit(cycle, i, 64 * int(bursts[i]), 64, bool(writes[i]))
+    ends = dict((i, c) for c, i in collect(at_once, 10**7))
+    assert [ends[i] for i in range(n)] == [at_once.cycle_of(clock) for clock in done.tolist()]
+    log = trace.commands()
+    assert len(log) > n and (at_once.commands()[:len(log)] == log).all()  # and it refreshes to the end of time
