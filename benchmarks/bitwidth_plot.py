@@ -27,14 +27,14 @@ BITS = range(1, 17)
 
 @dataclass(frozen=True)
 class Entry:
-    """A curve: architecture file, label, widest operands, colour, marker, changes of the file."""
+    """A curve: architecture file, label, widest operands, colour, marker, widths if not all."""
 
     arch: str
     label: str
     most: int
     colour: str
     marker: str
-    changes: tuple[str, ...] = ()
+    only: tuple[int, ...] = ()
 
 
 #: Colours: Okabe and Ito's, then Tol's muted ones. One line adds an architecture.
@@ -51,8 +51,14 @@ ENTRIES = (
     Entry("dnpu", "DNPU", 4, "#332288", "p"),
     Entry("minerva", "Minerva", 8, "#999933", "d"),
     Entry("tnn_fpga", "TNN", 2, "#117733", "*"),
+    Entry("ucnn", "UCNN", 16, "#DDCC77", "1"),
+    Entry("olaccel", "OLAccel", 8, "#6699CC", "2", (4, 8)),  # its normal values, and with outliers
+    Entry("q_table_rnn", "Q-table RNN", 4, "#661100", "3"),
     Entry("yodann", "YodaNN", 1, "#AA4499", "X"),
     Entry("xne", "XNE", 1, "#44AA99", "x"),
+    Entry("xnorbin", "XNORBIN", 1, "#CC6677", "+"),
+    Entry("brein_memory", "BRein Memory", 1, "#88CCEE", "H"),
+    Entry("binmac", "BiNMAC", 1, "#AA4466", "8"),
 )
 
 #: One node, clock and DRAM for all.
@@ -76,10 +82,10 @@ def traces() -> dict[int, Trace]:
 
 def curve(entry: Entry, by_bits: dict[int, Trace]) -> list[tuple[int, float, float]]:
     """(bits, inferences per second, mJ per inference) at each width that the design has."""
-    arch = load_arch(entry.arch, [*COMMON, *entry.changes])
+    arch = load_arch(entry.arch, COMMON)
     found = []
     for bits, trace in by_bits.items():
-        if bits <= entry.most:
+        if bits in (entry.only or range(1, entry.most + 1)):
             result = simulate(arch, trace)
             found.append((bits, result.batch / result.seconds, result.energy_pj / result.batch * 1e-9))
     return found
@@ -88,7 +94,7 @@ def curve(entry: Entry, by_bits: dict[int, Trace]) -> list[tuple[int, float, flo
 def draw(curves: dict[Entry, list[tuple[int, float, float]]], path: Path) -> None:
     """Two panels over the same axis of bits."""
     with style():
-        figure, (left, right) = new_figure(TEXT_WIDTH, 2.9, ncols=2)
+        figure, (left, right) = new_figure(TEXT_WIDTH, 3.3, ncols=2)
         for entry, points in curves.items():
             bits, rate, energy = zip(*points, strict=True)
             look = {"color": entry.colour, "marker": entry.marker, "markersize": 3.2, "label": entry.label}
@@ -103,7 +109,7 @@ def draw(curves: dict[Entry, list[tuple[int, float, float]]], path: Path) -> Non
             axes.set_yscale("log")
             axes.grid(True, axis="y", which="both")
         handles, labels = left.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        figure.legend(handles, labels, loc="outside lower center", ncols=5)
         save(figure, path)
 
 
