@@ -1,12 +1,14 @@
 """What a network computes: its layers in numpy, float32, with the weights of an import or a trace.
 
 For judging what compression does to outputs, not for speed: convolutions are matrix products over windows. What a
-`Network` does not know of its operators (bounds of a clip, the constant of a sum) cannot be computed, and is refused.
+`Network` does not know of its operators (bounds of a clip, say) an import may keep beside the weights; where it does
+not, they cannot be computed, and are refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from accelsim.workload.ops import Norm, explicit_pad
 Array = NDArray[Any]
 Weights = Mapping[str, Mapping[str, Array]]
 """layer -> role -> array, as in `onnx_import.Imported`; roles that no trace has: gamma, beta, mean, variance, epsilon,
-slope, value, axis."""
+slope, alpha, tanh, constant, constant_first, value, axis."""
 
 Hook = Callable[[Layer, str, Array], Array]
 """(layer, role ifmap or state, values) -> the values that the layer gets to see instead."""
@@ -235,6 +237,9 @@ _ELTWISE: dict[str, Callable[[Array, Array], Array]] = {
 
 def _eltwise(layer: Layer, w: Mapping[str, Array], ins: list[Array]) -> Array:
     mode: str = getattr(layer.op, "mode")
+    if len(ins) == 1:
+        ins = [*([w["constant_first"]] if "constant_first" in w else []), ins[0],
+               *([w["constant"]] if "constant" in w else [])]  # fmt: skip
     if len(ins) < 2 or mode not in _ELTWISE:
         raise NotImplementedError(f"the network does not keep the constant of this {mode}" if len(ins) < 2 else mode)
     out = ins[0]
@@ -248,9 +253,25 @@ def sigmoid(x: Array) -> Array:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), x.dtype)
 
 
+def erf(x: Array) -> Array:
+    """The error function, to 1.5e-7 (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26)."""
+    t = 1 / (1 + 0.3275911 * np.abs(x))
+    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
+    return np.asarray(np.sign(x) * (1 - series * np.exp(-x * x)), x.dtype)
+
+
+def _gelu(x: Array, w: Mapping[str, Array]) -> Array:
+    """By the error function, by tanh, or by the sigmoid of `alpha` x, as the model says."""
+    if "alpha" in w:
+        return x * sigmoid(np.asarray(w["alpha"] * x, x.dtype))
+    if "tanh" in w:
+        return np.asarray(0.5 * x * (1 + np.tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))), x.dtype)
+    return np.asarray(0.5 * x * (1 + erf(x / np.float32(sqrt(2)))), x.dtype)
+
+
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": lambda x: np.maximum(x, 0), "relu6": lambda x: np.clip(x, 0, 6), "sigmoid": sigmoid, "tanh": np.tanh,
-    "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs, "silu": lambda x: x * sigmoid(x),
+    "exp": np.exp, "erf": erf, "sqrt": np.sqrt, "abs": np.abs, "silu": lambda x: x * sigmoid(x),
     "hard_swish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
 }  # fmt: skip
 
@@ -259,6 +280,10 @@ def _activation(layer: Layer, w: Mapping[str, Array], ins: list[Array]) -> Array
     mode, x = getattr(layer.op, "mode"), ins[0]
     if mode == "prelu":
         return np.where(x > 0, x, x * w["slope"])
+    if mode == "gelu":
+        return _gelu(x, w)
+    if mode == "leaky_relu" and "alpha" in w:
+        return np.where(x > 0, x, x * np.float32(w["alpha"]))
     if mode not in _ACTIVATIONS:
         raise NotImplementedError(f"the network does not keep all that defines this {mode}")
     return _ACTIVATIONS[mode](x)
@@ -272,6 +297,10 @@ def _spike(layer: Layer, w: Mapping[str, Array], ins: list[Array]) -> Array:
 def _norm(layer: Layer, w: Mapping[str, Array], ins: list[Array]) -> Array:
     x, op = ins[0], layer.op
     assert isinstance(op, Norm)
+    if op.mode in ("layer", "rms") and "epsilon" in w:
+        centred = x - x.mean(-1, keepdims=True) if op.mode == "layer" else x
+        scaled = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + np.float32(w["epsilon"]))
+        return np.asarray(scaled * w.get("gamma", np.float32(1)) + w.get("beta", np.float32(0)), x.dtype)
     if op.mode != "batch":
         raise NotImplementedError(f"the network does not keep all that defines this {op.mode} normalisation")
     if op.folded and "gamma" not in w:

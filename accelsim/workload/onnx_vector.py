@@ -108,6 +108,7 @@ def _layer_norm(step: Step) -> list[Value]:
     for index, role in enumerate(("gamma", "beta"), 1):
         if isinstance(known := step.get(index), Const):
             graph.set_weight(out.layer, role, known.array.reshape(-1))
+    graph.set_weight(out.layer, "epsilon", np.asarray(step.attrs.get("epsilon", 1e-5)))
     return [out]
 
 
@@ -160,7 +161,13 @@ def _activation(step: Step) -> list[Value]:
     key = step.op_type if step.op_type in ACTIVATION_OF else f"com.microsoft:{step.op_type}"
     if step.op_type == "FastGelu" and step.get(1) is not None:
         raise Unsupported("a bias inside the activation")
-    return [step.graph.add(ops.Activation(ACTIVATION_OF[key]), x, shape=x.shape)]
+    out = step.graph.add(ops.Activation(ACTIVATION_OF[key]), x, shape=x.shape)
+    if step.op_type == "FastGelu" or step.attrs.get("approximate") in ("tanh", b"tanh"):  # for `forward`
+        step.graph.set_weight(out.layer, "tanh", np.asarray(1))
+    if step.op_type in ("LeakyRelu", "QuickGelu"):
+        alpha = step.attrs.get("alpha", 0.01 if step.op_type == "LeakyRelu" else 1.702)
+        step.graph.set_weight(out.layer, "alpha", np.asarray(alpha))
+    return [out]
 
 
 @converts("Clip")
@@ -208,7 +215,10 @@ def _eltwise(step: Step) -> list[Value]:
     dims = {graph.dims[p.layer] for p in parts}
     if len(dims) > 1 or any(p.shape != shape for p in parts):
         parts = [graph.plain(p) for p in parts]
-    return [graph.add(ops.Eltwise(ELTWISE_OF[step.op_type]), *parts, shape=shape)]
+    out = graph.add(ops.Eltwise(ELTWISE_OF[step.op_type]), *parts, shape=shape)
+    if len(parts) == 1 and len(values) == 2 and isinstance(number := values[1 - indices[0]], Const):
+        graph.set_weight(out.layer, "constant" if indices[0] == 0 else "constant_first", number.array.reshape(-1)[0])
+    return [out]
 
 
 def _does_nothing(step: Step) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import math
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from accelsim.base.errors import ConfigError
 from accelsim.workload import ops
-from accelsim.workload.forward import forward, outputs_of, sigmoid
+from accelsim.workload.forward import erf, forward, outputs_of, sigmoid
 from accelsim.workload.load import load_network
 from accelsim.workload.network import Network, Node
 from accelsim.workload.trained import (
@@ -117,6 +119,50 @@ def test_the_hook_sees_what_enters_compute_layers() -> None:
     out = forward(network, weights, {"x": np.ones((3, 5, 4), np.float32)}, hook)["fc"]
     assert seen == [("y", "ifmap", (3, 5, 4)), *[("y", "state", (3, 1, 6))] * 5, ("fc", "ifmap", (3, 5, 6))]
     np.testing.assert_allclose(out, np.broadcast_to(weights["fc"]["bias"], out.shape))
+
+
+def feed_forward(activation: list[Any], opset: int, domains: tuple[str, ...] = ()) -> None:
+    """Layer norm, product, activation (h to g), product, residual: here and in onnxruntime."""
+    models = pytest.importorskip("tests.workload.onnx_models")
+    models.needs_opset(opset)
+    node, numbers = models.node, models.numbers
+    constants = {"gamma": numbers("gamma", 12), "beta": numbers("beta", 12), "w": numbers("w", 12, 20),
+                 "v": numbers("v", 20, 12), "root": np.float32([2**0.5]), "one": np.float32([1]),
+                 "half": np.float32([0.5])}  # fmt: skip
+    nodes = [node("LayerNormalization", "x gamma beta", "n", epsilon=1e-3), node("MatMul", "n w", "h"), *activation,
+             node("MatMul", "g v", "o"), node("Add", "o x", "y")]  # fmt: skip
+    read = {name for item in nodes for name in item.input}
+    used = {name: array for name, array in constants.items() if name in read}
+    x = 3 * numbers("x", 5, 12)
+    model = models.build(nodes, {"x": (5, 12)}, ["y"], used, opset, domains=domains)
+    theirs = models.onnxruntime_outputs(model, {"x": x})[0]
+    from accelsim.workload.onnx_import import import_model
+    from accelsim.workload.onnx_read import read_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = import_model(read_model(models.save(model, Path(folder))))
+    ours = forward(found.network, found.weights, {"x": x})
+    np.testing.assert_allclose(next(iter(ours.values())), theirs, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_layer_norm_and_gelu_are_onnxruntimes(approximate: str) -> None:
+    models = pytest.importorskip("tests.workload.onnx_models")
+    feed_forward([models.node("Gelu", "h", "g", approximate=approximate)], 20)
+
+
+def test_gelu_written_out_and_other_activations_are_onnxruntimes() -> None:
+    node = pytest.importorskip("tests.workload.onnx_models").node
+    feed_forward([node("Div", "h root", "a"), node("Erf", "a", "b"), node("Add", "one b", "c"), node("Mul", "h c", "d"),
+                  node("Mul", "d half", "g")], 17)  # fmt: skip
+    feed_forward([node("LeakyRelu", "h", "g", alpha=0.2)], 17)
+    feed_forward([node("QuickGelu", "h", "g", domain="com.microsoft")], 17, ("com.microsoft",))
+    feed_forward([node("Sub", "one h", "g")], 17)
+
+
+def test_erf_to_seven_digits() -> None:
+    x = np.linspace(-4, 4, 801)
+    assert np.abs(erf(x) - [math.erf(value) for value in x]).max() < 2e-7
 
 
 def test_softmax_of_another_axis() -> None:
