@@ -51,9 +51,10 @@ class BitFusion(TiledEngine):
         fusion: Literal["spatial", "temporal", "hybrid"] = pydantic.Field(
             default="hybrid", description="how bricks share the digits of wide operands"
         )
-        im2col: Literal["first", "never", "always"] = pydantic.Field(
+        im2col: Literal["first", "never", "always", "wins"] = pydantic.Field(
             default="first",
-            description="layers whose windows are unrolled before they come, so that taps share a step with channels",
+            description="layers whose windows are unrolled before they come, so that taps share a step with channels; "
+            "wins: where this saves steps",
         )
         edge: Literal["ragged", "full"] = pydantic.Field(
             default="ragged", description="full: the last tile of a dimension takes the time of a whole one"
@@ -124,10 +125,14 @@ class BitFusion(TiledEngine):
 
     def unrolled(self, part: Part) -> bool:
         """Whether the taps of a window share steps with the channels."""
+        loops = part.loops
+        if self.spec.im2col == "wins":
+            _, _, wide = self.unit(part)
+            return bool(-(-loops.channels * loops.window // wide) < -(-loops.channels // wide) * loops.window)
         if self.spec.im2col != "first":
             return bool(self.spec.im2col == "always")
         inputs = part.task.layer.inputs
-        return bool(inputs) and isinstance(part.task.trace.network[inputs[0]].op, Input) and part.loops.window > 1
+        return bool(inputs) and isinstance(part.task.trace.network[inputs[0]].op, Input) and loops.window > 1
 
     def unit(self, part: Part) -> tuple[int, int, int]:
         """A step's outputs and inputs."""

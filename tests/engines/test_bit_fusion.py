@@ -104,6 +104,20 @@ def test_cycles_equal_a_walk_over_steps(data: st.DataObject) -> None:
     assert table.counts["fusion_unit", "brick"] == network.macs * built.bricks(*bits)
 
 
+@pytest.mark.parametrize(("channels", "wins"), [(16, False), (20, True), (32, False), (40, True), (3, True)])
+def test_windows_are_unrolled_where_it_saves_steps(channels: int, wins: bool) -> None:
+    # 16 rows: 9 taps of 20 channels are 12 steps unrolled, 18 apart
+    network = Network("net", [
+        Node("x", Input((1, 8, 6, 6))), Node("a", Conv(channels, 1), ("x",)), Node("c", Conv(32, 3), ("a",)),
+    ])  # fmt: skip
+    steps = {}
+    for im2col in ("always", "never", "wins"):
+        table = engine(im2col=im2col, fill=False).lower(task_of(network, "c"))
+        steps[im2col] = int(table.rows["stream_cycles"].sum())
+    assert (steps["always"] < steps["never"]) is wins
+    assert steps["wins"] == min(steps.values())
+
+
 def test_the_last_tile_may_take_the_time_of_a_whole_one() -> None:
     network = Network("net", [Node("x", Input((1, 16, 1, 13))), Node("conv", Conv(33, (1, 1)), ("x",))])
     pin = Mapping(1, 1, 1, 4, MUCH, MUCH, MUCH, MUCH, "mnk")
