@@ -94,7 +94,8 @@ def pe_rule() -> list[Row]:
         trace = synthetic_trace(network, weight_density=weight, activation_density=density, input_density=density)
         inputs, filters = (trace.operand("pw", role) for role in ("ifmap", "filter"))
         assert inputs is not None and filters is not None
-        overrides = ("engine.simd=1", "engine.clusters=1", "engine.grid_cols=1", "engine.cluster_rows=1", "engine.cluster_cols=1")
+        ones = ("simd", "clusters", "grid_cols", "cluster_rows", "cluster_cols")
+        overrides = tuple(f"engine.{key}=1" for key in ones)
         layer = simulate(load_arch("eyeriss_v2", overrides), trace).layers[0]
         columns = [np.flatnonzero(column) for column in filters.values().reshape(outputs, channels).T]
         count = sum(
