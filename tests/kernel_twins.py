@@ -390,8 +390,8 @@ def _compact_runs(rng: Generator) -> Case:
     packed = stream(runs, bits, -(-len(runs) * bits // 64) + 1).view(np.uint8)
     progress = np.array([0, len(taken), len(runs) * bits // 8], np.uint64)
     streams = np.zeros(300, np.uint8), np.zeros(300, np.uint8)
-    args = values.view(np.uint64), plan.kept, plan.sets, plan.params, np.zeros(5, np.uint64), *streams
-    expected = {4: (3, progress), 5: (len(runs) * bits // 8, packed), 6: (len(taken), np.array(taken, np.uint8))}
+    args = values.view(np.uint64), plan.kept, plan.counts, plan.sets, plan.params, np.zeros(5, np.uint64), *streams
+    expected = {5: (3, progress), 6: (len(runs) * bits // 8, packed), 7: (len(taken), np.array(taken, np.uint8))}
     return args, expected, None
 
 
@@ -400,7 +400,8 @@ def _expand_bytes(rng: Generator) -> Case:
     values = lanes(rng, 128, 0.7)
     kept = np.append(values[values != 0], np.full(8, 255, np.uint8))
     octets = np.packbits(values != 0, bitorder="little")
-    return (octets, kept, group_kernels.plan_for(8, 1, 1).sets, np.zeros(16, np.uint64)), {3: values.view("u8")}, None
+    plan = group_kernels.plan_for(8, 1, 1)
+    return (octets, kept, plan.counts, plan.sets, np.zeros(16, np.uint64)), {4: values.view("u8")}, None
 
 
 @twin("workload.encodings.group_kernels.fields_at")

@@ -92,12 +92,12 @@ def test_spread_equals_numpy(seed: int, count: int, density: float, lane: Any) -
 
 
 def test_expand_bytes_at_every_set() -> None:
-    sets = groups.plan_for(8, 1, 1).sets
+    plan = groups.plan_for(8, 1, 1)
     octets = np.arange(256, dtype=np.uint8)
     kept = np.unpackbits(octets, bitorder="little").astype(bool)
     values = np.random.default_rng(0).integers(1, 256, int(kept.sum()) + 8).astype(np.uint8)
     out, expected = np.zeros(256, np.uint64), np.zeros(2048, np.uint8)
-    groups.expand_bytes(octets, values, sets, out)
+    groups.expand_bytes(octets, values, plan.counts, plan.sets, out)
     expected[kept] = values[:-8]
     assert np.array_equal(out.view(np.uint8), expected)
 

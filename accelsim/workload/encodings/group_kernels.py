@@ -24,7 +24,6 @@ from accelsim.workload.encodings.sparse_kernels import CHUNK, runs_of, scatter
 from accelsim.workload.packing import Words, pack, words_for
 
 _SETS = 256
-_LANE_FIELD = 8  # of a word that describes a set: see `_described`
 
 
 @dataclass(frozen=True)
@@ -35,19 +34,23 @@ class Plan:
     ----------
     lanes : int
         Elements of a group.
-    kept, trimmed : ndarray of uint64, shape ((lanes + 1) * 256,)
-        For the zeros that the run may still take (at most `lanes` are told apart) and the set of nonzeros: the
-        entries, as described by `_described`. `trimmed` has no padding after the last nonzero.
-    sets : ndarray of uint64, shape (7 * 256,)
+    kept, trimmed : ndarray of uint8, shape ((lanes + 1) * 256,)
+        For the zeros that the run may still take (at most `lanes` are told apart) and the set of nonzeros: the set of
+        entries. `trimmed` has no padding after the last nonzero.
+    counts : ndarray of uint8, shape (5 * 256,)
+        For each set: zeros before the first and after the last entry; bytes of the values; bits of the runs, of the
+        first half (or all) of the entries, and of the other half.
+    sets : ndarray of uint64, shape (6 * 256,)
         For each set: lanes that move by 1, 2, 4; runs of the first half (or all) of the entries; runs of the other
-        half; the set described; all bits of as many lanes.
+        half; all bits of as many lanes.
     params : ndarray of uint64
         See `compact_runs`.
     """
 
     lanes: int
-    kept: Words
-    trimmed: Words
+    kept: NDArray[np.uint8]
+    trimmed: NDArray[np.uint8]
+    counts: NDArray[np.uint8]
     sets: Words
     params: Words
 
@@ -62,20 +65,23 @@ def plan_for(lane: int, top: int, field: int) -> Plan:
     halves = lanes * field + begun > 64
     first = 4 if halves else lanes
     shape = (lanes + 1, _SETS)
-    kept, trimmed, sets = np.zeros(shape, np.uint64), np.zeros(shape, np.uint64), np.zeros((7, _SETS), np.uint64)
+    kept, trimmed = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    counts, sets = np.zeros((5, _SETS), np.uint8), np.zeros((6, _SETS), np.uint64)
     for chosen in range(1 << lanes):
-        described = _described(chosen, lanes, lane // 8, field, first)
-        runs = _runs_inside(chosen, field, top)
-        sets[:, chosen] = [*_moves(chosen, lane), runs % (1 << first * field), runs >> first * field, described,
-                           (1 << (lane * chosen.bit_count())) - 1]  # fmt: skip
+        count, runs = chosen.bit_count(), _runs_inside(chosen, field, top)
+        before = (chosen & -chosen).bit_length() - 1 if chosen else lanes
+        counts[:, chosen] = [before, lanes - chosen.bit_length(), count * lane // 8, min(count, first) * field,
+                             max(0, count - first) * field]  # fmt: skip
+        sets[:, chosen] = [*_moves(chosen, lane), runs % (1 << first * field), runs >> first * field,
+                           (1 << (lane * count)) - 1]  # fmt: skip
         for room in range(lanes + 1):
             for table, length in ((kept, lanes), (trimmed, chosen.bit_length())):
-                padded = _padded(chosen, room if room < lanes else length, length, top)
-                table[room, chosen] = _described(padded, lanes, lane // 8, field, first)
+                table[room, chosen] = _padded(chosen, room if room < lanes else length, length, top)
     ones = sum(1 << at for at in range(0, 64, lane))
     gather = sum(1 << (64 - lanes + i - lane * (i + 1) + 1) for i in range(lanes))
     params = [ones * ((1 << (lane - 1)) - 1), gather, lanes, top, int(top < 2 * lanes), lane, int(halves)]
-    return Plan(lanes, kept.reshape(-1), trimmed.reshape(-1), sets.reshape(-1), np.array(params, np.uint64))
+    flat = (kept.reshape(-1), trimmed.reshape(-1), counts.reshape(-1), sets.reshape(-1))
+    return Plan(lanes, *flat, np.array(params, np.uint64))
 
 
 def _padded(nonzeros: int, room: int, length: int, top: int) -> int:
@@ -90,16 +96,6 @@ def _padded(nonzeros: int, room: int, length: int, top: int) -> int:
         else:
             room -= 1
     return entries
-
-
-def _described(entries: int, lanes: int, octets: int, field: int, first: int) -> int:
-    """Fields of 8 bits: the set, bytes of its values, bits of its runs (of the first `first`; of the others), zeros
-    after the last entry, zeros before the first."""
-    count = entries.bit_count()
-    after = lanes - entries.bit_length()
-    before = (entries & -entries).bit_length() - 1 if entries else lanes
-    fields = [entries, count * octets, min(count, first) * field, max(0, count - first) * field, after, before]
-    return sum(value << (_LANE_FIELD * i) for i, value in enumerate(fields))
 
 
 def _runs_inside(entries: int, field: int, top: int) -> int:
@@ -196,7 +192,7 @@ class Compactor:
         """Append the entries of the next groups; the streams need room for them, and a word more."""
         plan = self._plan
         part = self._groups[self._at : self._at + groups]
-        tables = plan.sets, plan.params, self._progress, runs.view(np.uint8), values.view(np.uint8)
+        tables = plan.counts, plan.sets, plan.params, self._progress, runs.view(np.uint8), values.view(np.uint8)
         compact_runs(part, plan.kept, *tables)
         self._at += part.size
         self.left -= part.size
@@ -224,7 +220,8 @@ def spread(mask: Words, nonzeros: NDArray[Any], count: int) -> NDArray[Any]:
     else:
         room = np.empty(nonzeros.size + 8, np.uint8)
         room[: nonzeros.size] = nonzeros
-        expand_bytes(mask.view(np.uint8), room, plan_for(8, 1, 1).sets, out.view(np.uint64))
+        plan = plan_for(8, 1, 1)
+        expand_bytes(mask.view(np.uint8), room, plan.counts, plan.sets, out.view(np.uint64))
     return out[:count]
 
 
@@ -235,17 +232,17 @@ def decode_runs(runs: Words, values: NDArray[Any], nonzeros: int, field: int, ou
 
 
 @kernel(nogil=True)
-def compact_runs(groups, kept, sets, params, progress, runs, values):  # type: ignore[no-untyped-def]
+def compact_runs(groups, kept, counts, sets, params, progress, runs, values):  # type: ignore[no-untyped-def]
     """Append the entries of groups to two streams of bytes.
 
-    groups : lanes, 16 to 64 bits of them; kept, sets : see `Plan`
+    groups : lanes, 16 to 64 bits of them; kept, counts, sets : see `Plan`
     params : mask of all bits of a lane but the top one; factor that collects the top bits; lanes of a group; longest
         run; whether padding is so usual that it is looked up for every group; bits of a lane; whether runs are appended
         in two halves
     progress : read and written: zeros since the last entry; bytes of values; whole bytes of runs, and what is to
         follow them, and its bits
     """
-    one, eight, octet = np.uint64(1), np.uint64(8), np.uint64(255)
+    one, eight = np.uint64(1), np.uint64(8)
     low, factor, lanes, top = params[0], params[1], params[2], params[3]
     always, by_one, halves = params[4] != np.uint64(0), params[5], params[6] != np.uint64(0)
     by_two = min(np.uint64(63), by_one + by_one)  # nothing moves so far in wide lanes
@@ -255,15 +252,13 @@ def compact_runs(groups, kept, sets, params, progress, runs, values):  # type: i
     for i in range(groups.size):
         x = np.uint64(groups[i])
         chosen = (((((x & low) + low) | x) & ~low) * factor) >> shift
-        about = np.uint64(0) if always else sets[chosen + np.uint64(1280)]
-        if always or state + (about >> np.uint64(40)) > top:
-            about = kept[(min(top - state, lanes) << eight) | chosen]
-            chosen = about & octet
+        if always or state + np.uint64(counts[chosen]) > top:
+            chosen = np.uint64(kept[(min(top - state, lanes) << eight) | chosen])
         if chosen == np.uint64(0):
             state += lanes
             continue
         run = sets[chosen + np.uint64(768)] + state
-        state = (about >> np.uint64(32)) & octet
+        state = np.uint64(counts[chosen + np.uint64(256)])
         moved = x & sets[chosen]
         x = (x ^ moved) | (moved >> by_one)
         moved = x & sets[chosen + np.uint64(256)]
@@ -272,11 +267,11 @@ def compact_runs(groups, kept, sets, params, progress, runs, values):  # type: i
         x = (x ^ moved) | (moved >> by_four)
         for b in range(8):  # becomes one store
             values[at + np.uint64(b)] = np.uint8(x >> np.uint64(8 * b))
-        at += (about >> eight) & octet
+        at += np.uint64(counts[chosen + np.uint64(512)])
         word |= run << fill
         for b in range(8):
             runs[end + np.uint64(b)] = np.uint8(word >> np.uint64(8 * b))
-        used = fill + ((about >> np.uint64(16)) & octet)
+        used = fill + np.uint64(counts[chosen + np.uint64(768)])
         fill = used & np.uint64(7)
         end += used >> np.uint64(3)
         word = (word >> (used & np.uint64(56))) & ((one << fill) - one)
@@ -284,7 +279,7 @@ def compact_runs(groups, kept, sets, params, progress, runs, values):  # type: i
             word |= sets[chosen + np.uint64(1024)] << fill
             for b in range(8):
                 runs[end + np.uint64(b)] = np.uint8(word >> np.uint64(8 * b))
-            used = fill + ((about >> np.uint64(24)) & octet)
+            used = fill + np.uint64(counts[chosen + np.uint64(1024)])
             fill = used & np.uint64(7)
             end += used >> np.uint64(3)
             word = (word >> (used & np.uint64(56))) & ((one << fill) - one)
@@ -292,7 +287,7 @@ def compact_runs(groups, kept, sets, params, progress, runs, values):  # type: i
 
 
 @kernel(nogil=True)
-def expand_bytes(octets, values, sets, out):  # type: ignore[no-untyped-def]
+def expand_bytes(octets, values, counts, sets, out):  # type: ignore[no-untyped-def]
     """out[i] = eight bytes, those whose bits are set in octets[i] the next of `values`, which has a word to spare."""
     one, two, four = np.uint64(8), np.uint64(16), np.uint64(32)
     at = np.uint64(0)
@@ -301,8 +296,8 @@ def expand_bytes(octets, values, sets, out):  # type: ignore[no-untyped-def]
         x = np.uint64(0)
         for b in range(8):  # becomes one load
             x |= np.uint64(values[at + np.uint64(b)]) << np.uint64(8 * b)
-        x &= sets[chosen + np.uint64(1536)]
-        at += (sets[chosen + np.uint64(1280)] >> np.uint64(8)) & np.uint64(255)
+        x &= sets[chosen + np.uint64(1280)]
+        at += np.uint64(counts[chosen + np.uint64(512)])
         moves = sets[chosen + np.uint64(512)]
         x = (x & ~(moves >> four)) | ((x << four) & moves)
         moves = sets[chosen + np.uint64(256)]
@@ -386,12 +381,13 @@ def _compact_example() -> tuple[Any, ...]:
     plan = plan_for(8, 31, 5)
     zeros = np.zeros(2, np.uint64)
     streams = np.zeros(16, np.uint8), np.zeros(16, np.uint8)
-    return zeros, plan.kept, plan.sets, plan.params, np.zeros(5, np.uint64), *streams
+    return zeros, plan.kept, plan.counts, plan.sets, plan.params, np.zeros(5, np.uint64), *streams
 
 
 @expand_bytes.warms_up_with
 def _expand_example() -> tuple[Any, ...]:
-    return np.ones(1, np.uint8), np.ones(9, np.uint8), plan_for(8, 1, 1).sets, np.zeros(1, np.uint64)
+    plan = plan_for(8, 1, 1)
+    return np.ones(1, np.uint8), np.ones(9, np.uint8), plan.counts, plan.sets, np.zeros(1, np.uint64)
 
 
 @spread_runs.warms_up_with
