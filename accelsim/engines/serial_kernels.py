@@ -479,8 +479,8 @@ def lane_products(values, filter_ones, jobs, grid, bricks, out):  # type: ignore
         lanes = bricks[brick0, 1] - bricks[brick0, 0]
         most = np.zeros((lanes, taps, cells), np.uint8)
         worst = np.zeros(sets, np.uint16)
-        total = 0
-        held = 0
+        total = np.int64(0)
+        held = np.int64(0)
         for image in range(image0, image0 + images):
             for b in range(brick0, brick0 + count):
                 first, lanes = bricks[b, 0], bricks[b, 1] - bricks[b, 0]
