@@ -245,8 +245,10 @@ def _add_onnx(g: Any) -> None:
 
 def _add_others(commands: Any) -> None:
     p = _command(commands, "list", "list what is shipped and what can be named", _LIST)
-    kinds = ("archs", "workloads", "densities", "real", "recipes", "engines", "dataflows", "topologies")
-    kinds += ("encodings", "steps")
+    kinds = (
+        "archs", "workloads", "densities", "real", "recipes", "engines", "dataflows", "topologies", "encodings",
+        "steps",
+    )  # fmt: skip
     p.add_argument("kind", nargs="?", choices=kinds, help="only these")
     p.add_argument("name", nargs="?", metavar="NAME", help="one recipe, step or encoding: all that it says")
 
