@@ -77,7 +77,7 @@ def _too_small(
     rows: Sequence[Rows], stages: Sequence[Stage], terminal: int, used: int, buffer: str, capacity_bytes: int
 ) -> str:
     here = sorted((r for r in rows if terminal in r.there), key=lambda r: -r.there[terminal] * r.fewest)
-    listed = [f"{stages[r.stage].name} {r.fewest} of {r.there[terminal]} bytes" for r in here[:3]]
+    listed = [f"{stages[r.stage].name} {r.fewest} rows of {r.there[terminal]} bytes" for r in here[:3]]
     more = f" and {len(here) - 3} more layers" if len(here) > 3 else ""
     return (
         f"the rows that must wait between layers take {used} bytes of the buffer {buffer} of core {terminal}, "
