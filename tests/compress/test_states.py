@@ -135,6 +135,7 @@ def test_described_operands_change_width_but_have_no_values() -> None:
     for kind, params, codes in (("binary", {}, (1, False)), ("ternary", {}, (2, True)), ("log2", {}, (4, True)),
                                 ("multibit", {"bits": 3}, (3, False)), ("outlier", {}, (8, False)),
                                 ("wage", {}, (8, True)), ("dorefa", {"bits": 2}, (2, False))):  # fmt: skip
+        state.describe(spec)
         run_step(make_step(kind, object="A", **params), state)
         assert (state.described.bits, state.described.signed) == codes
     with pytest.raises(ConfigError, match="recipe: kmeans: fc1/ifmap: has no values, it is only described"):
