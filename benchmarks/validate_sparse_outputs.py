@@ -69,8 +69,9 @@ def traces() -> Iterator[dict[str, list[Trace]]]:
 
 
 def measured(arch: str, trace: Trace, mode: str, *overrides: str) -> dict[str, float]:
-    """Cycles, MACs and counts of the layers that the engine can do something about."""
+    """Cycles, MACs and counts of the convolutions that the engine can do something about."""
     tables = [t for t in array_tables(arch, trace, ALLOW, *overrides, only="") if t.info.get("mode") == mode]
+    tables = [t for t in tables if trace.network[t.layer].kind == "conv"]
     names = {t.layer for t in tables}
     sums = {key: sum(int(t.info.get(key, 0)) for t in tables) for key in ("sums", "mispredicted", "products")}
     sums["cycles"] = sum(int(t.rows["stream_cycles"].sum()) for t in tables)
@@ -85,7 +86,7 @@ TWIN = {"snapea": "engine.early=false", "prediction": "engine.predict=false"}
 
 
 REMARKS = {
-    "lenet_digits": "three layers of a LeNet of 8 x 8 digits: its planes are too small to level the PEs out",
+    "lenet_digits": "two convolutions of a LeNet on 8 x 8 digits: its planes are too small to level the PEs out",
     "efficientnet_lite0": "its 16 depthwise layers, the only ones with a ReLU before and behind; real photographs",
     "alexnet": "drawn operands",
 }
