@@ -17,8 +17,8 @@ import numpy as np
 from validate_crossbars import peak_power, sre_speedups
 
 from accelsim.engines.crossbar import Crossbar
-from accelsim.engines.crossbar_accuracy import accuracy
-from accelsim.engines.crossbar_math import Cells, NonIdeal
+from accelsim.engines.crossbars.accuracy import accuracy
+from accelsim.engines.crossbars.math import Cells, NonIdeal
 from accelsim.report.drawing import TEXT_WIDTH, new_figure, save, style
 from accelsim.system.archspec import load_arch
 from accelsim.system.simulate import simulate

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from accelsim.engines.crossbar_math import Cells, NonIdeal, product, program
+from accelsim.engines.crossbars.math import Cells, NonIdeal, product, program
 from accelsim.system.archspec import load_arch
 from accelsim.system.simulate import simulate
 from accelsim.workload.load import load_network

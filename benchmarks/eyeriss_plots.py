@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from validate_eyeriss import DENSITIES, FIG10, Figures, alexnet_layer, fig10, published
 
-from accelsim.engines.rs_mapping import passes_of
+from accelsim.engines.eyeriss.rs_mapping import passes_of
 from accelsim.engines.row_stationary import RowStationary
 from accelsim.mapping.problem import Loops
 from accelsim.report.drawing import TEXT_WIDTH, new_figure, save, style
@@ -44,7 +44,7 @@ def mapping_figure() -> Any:
 
 def engine_tiles(engine: RowStationary, loops: Loops, mapping: Any) -> Any:
     """The first pass of a layer, as the engine walks it."""
-    from accelsim.engines.rs_mapping import RsProblem, walk
+    from accelsim.engines.eyeriss.rs_mapping import RsProblem, walk
 
     room = 10**9
     problem = RsProblem(loops, engine.array, (16, 16, 16, 16), room, room, room, True, (False, False, False))

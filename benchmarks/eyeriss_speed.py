@@ -14,7 +14,7 @@ from time import process_time
 from validate_eyeriss import VGG16, convolutions
 
 from accelsim.dataflow.row_stationary import pass_timing
-from accelsim.engines.rs_search import search
+from accelsim.engines.eyeriss.rs_search import search
 from accelsim.system.archspec import load_arch
 from accelsim.system.simulate import simulate
 from accelsim.workload.load import load_network

@@ -33,11 +33,11 @@ from timing import table
 from validate_bitserial import BITS, ROOM, WHOLE, engine, reference_layers
 from validation_rows import references
 
-from accelsim.engines import part as part_module
-from accelsim.engines import sequences
+from accelsim.engines.common import part as part_module
+from accelsim.engines.common import sequences
 from accelsim.engines.base import Task
-from accelsim.engines.part import Part, operand_values
-from accelsim.engines.tiled import TiledEngine
+from accelsim.engines.common.part import Part, operand_values
+from accelsim.engines.common.tiled import TiledEngine
 from accelsim.mapping.search import candidates
 from accelsim.system.archspec import load_arch
 from accelsim.system.simulate import _Plan, simulate

@@ -11,8 +11,8 @@ from unittest import mock
 
 from validation_rows import references
 
-from accelsim.engines import part
-from accelsim.engines import sequences as steps
+from accelsim.engines.common import part
+from accelsim.engines.common import sequences as steps
 from accelsim.system.archspec import load_arch
 from accelsim.system.simulate import _Plan
 from accelsim.workload.load import load_network

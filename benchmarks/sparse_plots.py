@@ -22,7 +22,7 @@ from validate_eie import NAMES, layers
 from validate_scnn import sweep
 
 from accelsim.engines.base import Task
-from accelsim.engines.part import Part
+from accelsim.engines.common.part import Part
 from accelsim.report.drawing import TEXT_WIDTH, new_figure, save, style
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Input, Linear

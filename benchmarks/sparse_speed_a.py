@@ -15,7 +15,7 @@ from timing import table
 from validate_bitserial import BITS, ROOM, WHOLE, engine
 
 from accelsim.engines.base import Task
-from accelsim.engines.part import operand_values
+from accelsim.engines.common.part import operand_values
 from accelsim.workload.load import load_network
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Input, Linear

@@ -16,7 +16,7 @@ import numpy as np
 from sparse_networks import han_trace, in_memory
 from timing import table
 
-from accelsim.engines.match_kernels import match_segments
+from accelsim.engines.kernels.match import match_segments
 from accelsim.system.archspec import load_arch
 from accelsim.system.simulate import _Plan
 

@@ -13,8 +13,8 @@ from math import ceil
 import numpy as np
 
 from accelsim.engines.crossbar import Crossbar
-from accelsim.engines.crossbar_packing import pack
-from accelsim.engines.crossbar_sparse import work_of_product
+from accelsim.engines.crossbars.packing import pack
+from accelsim.engines.crossbars.sparse import work_of_product
 from accelsim.system.archspec import load_arch
 
 

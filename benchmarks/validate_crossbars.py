@@ -17,9 +17,9 @@ from validation_rows import Row, main
 
 from accelsim.base.counts import ActionCounts
 from accelsim.engines.crossbar import Crossbar
-from accelsim.engines.crossbar_math import Cells
-from accelsim.engines.crossbar_rule import Mvm
-from accelsim.engines.crossbar_sparse import units_of_product
+from accelsim.engines.crossbars.math import Cells
+from accelsim.engines.crossbars.rule import Mvm
+from accelsim.engines.crossbars.sparse import units_of_product
 from accelsim.engines.insitu import InSitu, add_cycles, multiply_cycles
 from accelsim.system.archspec import Architecture, load_arch
 from accelsim.system.costs import Costs

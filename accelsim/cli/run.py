@@ -52,7 +52,7 @@ def command_run(options: argparse.Namespace) -> int:
 def _accuracy(arch: Any, workload: str) -> str:
     """How many real inputs a trained network gets right when crossbars compute its products."""
     from accelsim.engines.crossbar import Crossbar
-    from accelsim.engines.crossbar_accuracy import accuracy
+    from accelsim.engines.crossbars.accuracy import accuracy
     from accelsim.workload.trained import trained_network
 
     if not isinstance(arch.engine, Crossbar):

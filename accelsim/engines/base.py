@@ -88,7 +88,7 @@ class Task:
     share : Share or None
         The layer is a part of a larger one, whose operands the trace holds.
     factors : str
-        Decomposed weights: "multiply" them out, or "contract" them one after another (see `engines.factors`).
+        Decomposed weights: "multiply" them out, or "contract" them one after another (see `engines.common.factors`).
     neuron : Spike or None
         The spiking neurons that its results drive.
     """

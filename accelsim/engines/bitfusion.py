@@ -24,10 +24,10 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, register_rows
 from accelsim.engines.base import ENGINES, Task
-from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import check_integers
-from accelsim.engines.tiled import TiledEngine, TileTimes, Tiles, Words, WordTables
-from accelsim.engines.tiling import choose, pinned_mapping
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.serial_grid import check_integers
+from accelsim.engines.common.tiled import TiledEngine, TileTimes, Tiles, Words, WordTables
+from accelsim.engines.common.tiling import choose, pinned_mapping
 from accelsim.mapping.problem import TILE_EXTENTS, Mapping, Problem
 from accelsim.mapping.search import candidates
 from accelsim.mapping.tiles import walk

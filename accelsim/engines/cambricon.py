@@ -25,10 +25,9 @@ from accelsim.energy.figures import composed
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, mac_rows, register_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.compressed import packed_bytes
-from accelsim.engines.match_kernels import match_segments, window_lines, wrapping
-from accelsim.engines.part import Part
-from accelsim.engines.skip_tiles import (
+from accelsim.engines.common.compressed import packed_bytes
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.skip_tiles import (
     SparseEngine,
     SparseSpec,
     SparseTimes,
@@ -38,7 +37,8 @@ from accelsim.engines.skip_tiles import (
     pe_times,
     places,
 )
-from accelsim.engines.tiled import Tiles, TileTimes
+from accelsim.engines.common.tiled import Tiles, TileTimes
+from accelsim.engines.kernels.match import match_segments, window_lines, wrapping
 from accelsim.mapping.tiles import TILE_DTYPE
 
 Lines = NDArray[np.uint64]

@@ -19,12 +19,12 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import register_rows
 from accelsim.engines.base import ENGINES, Task
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.serial_grid import GridSpec, StepTimes, totals
+from accelsim.engines.common.skip_tiles import check_skipped, pe_times
+from accelsim.engines.common.tiled import Tiles, TileTimes, Words, WordTables
 from accelsim.engines.dadiannao import DaDianNao
-from accelsim.engines.match_kernels import lane_windows
-from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import GridSpec, StepTimes, totals
-from accelsim.engines.skip_tiles import check_skipped, pe_times
-from accelsim.engines.tiled import Tiles, TileTimes, Words, WordTables
+from accelsim.engines.kernels.match import lane_windows
 from accelsim.mapping.problem import Problem
 from accelsim.workload.shapes import ConvShape
 

@@ -27,13 +27,13 @@ from accelsim.energy.figures import Figure
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, crossbar_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.crossbar_error import output_error
-from accelsim.engines.crossbar_math import Cells, NonIdeal
-from accelsim.engines.crossbar_packing import Packed, pack
-from accelsim.engines.crossbar_rule import Mvm
-from accelsim.engines.crossbar_sparse import SkippedTimes, skipped_times, weights_of
-from accelsim.engines.part import Part
-from accelsim.engines.tiled import TiledEngine, TileTimes, Tiles, WordTables
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.tiled import TiledEngine, TileTimes, Tiles, WordTables
+from accelsim.engines.crossbars.error import output_error
+from accelsim.engines.crossbars.math import Cells, NonIdeal
+from accelsim.engines.crossbars.packing import Packed, pack
+from accelsim.engines.crossbars.rule import Mvm
+from accelsim.engines.crossbars.sparse import SkippedTimes, skipped_times, weights_of
 
 
 class PartSpec(Spec):

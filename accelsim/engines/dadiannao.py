@@ -14,9 +14,9 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, register_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import BrickEngine, GridSpec, StepTimes
-from accelsim.engines.tiled import TileTimes, Tiles
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.serial_grid import BrickEngine, GridSpec, StepTimes
+from accelsim.engines.common.tiled import TileTimes, Tiles
 
 
 @ENGINES.register("dadiannao")

@@ -19,10 +19,10 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, register_rows, scratchpad_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.part import Part
-from accelsim.engines.skip_tiles import SparseSpec
-from accelsim.engines.sparse_products import Ints, ProductEngine, input_rows, weight_mask
-from accelsim.engines.tiled import Tiles, TileTimes
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.skip_tiles import SparseSpec
+from accelsim.engines.common.sparse_products import Ints, ProductEngine, input_rows, weight_mask
+from accelsim.engines.common.tiled import Tiles, TileTimes
 
 
 @ENGINES.register("dual_tensor_core")

@@ -24,11 +24,11 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, register_rows, scratchpad_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.part import Part
-from accelsim.engines.queue_kernels import broadcast, column_entries
-from accelsim.engines.skip_tiles import SparseSpec
-from accelsim.engines.sparse_products import ProductEngine, input_rows, splits, weight_key, weight_mask
-from accelsim.engines.tiled import Tiles, TileTimes
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.skip_tiles import SparseSpec
+from accelsim.engines.common.sparse_products import ProductEngine, input_rows, splits, weight_key, weight_mask
+from accelsim.engines.common.tiled import Tiles, TileTimes
+from accelsim.engines.kernels.queue import broadcast, column_entries
 from accelsim.workload.ops import Linear
 
 Columns = tuple[NDArray[np.int32], NDArray[np.int32]]

@@ -23,12 +23,12 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, noc_rows, scratchpad_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.cluster_mesh import Grid, placement_arrays, placements
-from accelsim.engines.compressed import filter_nonzeros, ifmap_nonzeros, packed_bytes
-from accelsim.engines.csc_work import columns_per_pe, entering, input_counts, pe_cycles, weight_counts
-from accelsim.engines.density import effectual_products
-from accelsim.engines.part import Part
-from accelsim.engines.tiled import TiledEngine, Tiles, TileTimes, WordTables
+from accelsim.engines.common.compressed import filter_nonzeros, ifmap_nonzeros, packed_bytes
+from accelsim.engines.common.density import effectual_products
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.tiled import TiledEngine, Tiles, TileTimes, WordTables
+from accelsim.engines.eyeriss.cluster_mesh import Grid, placement_arrays, placements
+from accelsim.engines.eyeriss.csc_work import columns_per_pe, entering, input_counts, pe_cycles, weight_counts
 from accelsim.mapping.problem import Mapping
 from accelsim.mapping.tiles import TILE_DTYPE
 from accelsim.workload.shapes import ConvShape

@@ -22,9 +22,9 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component
 from accelsim.engines.base import ENGINES, Task
-from accelsim.engines.live_inputs import live_products
-from accelsim.engines.part import Part
-from accelsim.engines.tiled import Tiles, TileTimes, Words, WordTables
+from accelsim.engines.common.live_inputs import live_products
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.tiled import Tiles, TileTimes, Words, WordTables
 from accelsim.engines.vector_mac import VectorMac
 
 

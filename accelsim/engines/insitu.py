@@ -28,8 +28,8 @@ from accelsim.energy.figures import Figure
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component
 from accelsim.engines.base import ENGINES
-from accelsim.engines.part import Part
-from accelsim.engines.tiled import TiledEngine, TileTimes, Tiles, WordTables
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.tiled import TiledEngine, TileTimes, Tiles, WordTables
 
 Scheme = Literal["neural_cache", "drisa", "scope"]
 

@@ -17,8 +17,8 @@ from accelsim.energy.figures import Figure, composed
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, register_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import (
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.serial_grid import (
     BrickEngine,
     GridSpec,
     StepTimes,
@@ -28,8 +28,8 @@ from accelsim.engines.serial_grid import (
     set_bits,
     totals,
 )
-from accelsim.engines.serial_kernels import lane_products
-from accelsim.engines.tiled import TileTimes, Tiles, Words
+from accelsim.engines.common.tiled import TileTimes, Tiles, Words
+from accelsim.engines.kernels.serial import lane_products
 
 
 @ENGINES.register("laconic")

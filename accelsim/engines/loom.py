@@ -15,11 +15,11 @@ from accelsim.base.counts import ActionCounts
 from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.engines.base import ENGINES
-from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import GridSpec, StepTimes, Values, WholeOperands, bit_lengths
-from accelsim.engines.serial_measured import MeasuredEngine, Rules
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.serial_grid import GridSpec, StepTimes, Values, WholeOperands, bit_lengths
+from accelsim.engines.common.serial_measured import MeasuredEngine, Rules
+from accelsim.engines.common.tiled import TileTimes, Tiles, Words
 from accelsim.engines.stripes import serial_units
-from accelsim.engines.tiled import TileTimes, Tiles, Words
 
 
 @ENGINES.register("loom")

@@ -19,10 +19,10 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, register_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.live_inputs import live_products
-from accelsim.engines.part import Part
-from accelsim.engines.stepped import StepEngine, macs_of
-from accelsim.engines.tiled import Tiles, TileTimes, WordTables
+from accelsim.engines.common.live_inputs import live_products
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.stepped import StepEngine, macs_of
+from accelsim.engines.common.tiled import Tiles, TileTimes, WordTables
 
 
 @ENGINES.register("minerva")

@@ -18,9 +18,9 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, register_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.part import Part
-from accelsim.engines.skip_tiles import SparseEngine, SparseSpec, SparseTimes, Values, group_inputs, pe_times
-from accelsim.engines.tiled import Tiles, TileTimes, Words, WordTables
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.skip_tiles import SparseEngine, SparseSpec, SparseTimes, Values, group_inputs, pe_times
+from accelsim.engines.common.tiled import Tiles, TileTimes, Words, WordTables
 
 
 @ENGINES.register("nullhop")

@@ -23,11 +23,11 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, register_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.compressed import ifmap_nonzeros
-from accelsim.engines.part import Part
-from accelsim.engines.skip_tiles import SparseSpec, group_filters, group_inputs, windows
-from accelsim.engines.sparse_products import ProductEngine, splits, weight_key
-from accelsim.engines.tiled import Tiles, TileTimes
+from accelsim.engines.common.compressed import ifmap_nonzeros
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.skip_tiles import SparseSpec, group_filters, group_inputs, windows
+from accelsim.engines.common.sparse_products import ProductEngine, splits, weight_key
+from accelsim.engines.common.tiled import Tiles, TileTimes
 
 _ROWS = 4096  # positions at a time, so that what their windows see stays small
 

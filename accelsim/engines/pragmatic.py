@@ -17,10 +17,10 @@ from accelsim.energy.figures import Figure, composed
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, register_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import GridSpec, StepTimes, WholeOperands
-from accelsim.engines.serial_measured import MeasuredEngine, Rules
-from accelsim.engines.tiled import TileTimes, Tiles
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.serial_grid import GridSpec, StepTimes, WholeOperands
+from accelsim.engines.common.serial_measured import MeasuredEngine, Rules
+from accelsim.engines.common.tiled import TileTimes, Tiles
 
 
 @ENGINES.register("pragmatic")

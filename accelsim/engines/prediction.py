@@ -28,9 +28,8 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, register_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.part import Part
-from accelsim.engines.pool_windows import PoolWindows, TileWindows, pool_behind
-from accelsim.engines.skip_tiles import (
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.skip_tiles import (
     SparseEngine,
     SparseSpec,
     SparseTimes,
@@ -41,7 +40,8 @@ from accelsim.engines.skip_tiles import (
     whole_sums,
     windows,
 )
-from accelsim.engines.tiled import Tiles, TileTimes, WordTables
+from accelsim.engines.common.tiled import Tiles, TileTimes, WordTables
+from accelsim.engines.kernels.pool_windows import PoolWindows, TileWindows, pool_behind
 from accelsim.mapping.problem import Problem
 from accelsim.workload.ops import Activation, Conv, Linear
 from accelsim.workload.tensors import fused_output

@@ -23,11 +23,11 @@ from accelsim.energy.figures import composed
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, mac_rows, register_rows
 from accelsim.engines.base import ENGINES, Task
-from accelsim.engines.live_inputs import live_counts
-from accelsim.engines.part import Part
-from accelsim.engines.skip_tiles import places
-from accelsim.engines.stepped import ROLES, StepEngine, macs_of
-from accelsim.engines.tiled import Tiles, TileTimes, Words, WordTables
+from accelsim.engines.common.live_inputs import live_counts
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.skip_tiles import places
+from accelsim.engines.common.stepped import ROLES, StepEngine, macs_of
+from accelsim.engines.common.tiled import Tiles, TileTimes, Words, WordTables
 from accelsim.workload.shapes import ConvShape
 
 

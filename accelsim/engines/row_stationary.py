@@ -14,16 +14,18 @@ from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError
 from accelsim.base.spec import Spec
 from accelsim.base.units import ceil_div
-from accelsim.dataflow.rs_access import RsAccess
 from accelsim.dataflow.row_stationary import RsArray, RsPass, load_cycles, pass_timing, segment_width
+from accelsim.dataflow.rs_access import RsAccess
 from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import link_rows, mac_rows, scratchpad_rows
 from accelsim.engines.base import ENGINES, Task
-from accelsim.engines.density import effectual_products, held
-from accelsim.engines.part import Part
-from accelsim.engines.rlc_traffic import pack_fmaps
-from accelsim.engines.rs_mapping import (
+from accelsim.engines.common.density import effectual_products, held
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.tiled import TiledEngine, Tiles, TileTimes, WordTables
+from accelsim.engines.common.tiling import distinct
+from accelsim.engines.eyeriss.rlc_traffic import pack_fmaps
+from accelsim.engines.eyeriss.rs_mapping import (
     RsMapping,
     RsProblem,
     check_fits,
@@ -33,9 +35,7 @@ from accelsim.engines.rs_mapping import (
     processing_cycles,
     walk,
 )
-from accelsim.engines.rs_search import search
-from accelsim.engines.tiled import TiledEngine, Tiles, TileTimes, WordTables
-from accelsim.engines.tiling import distinct
+from accelsim.engines.eyeriss.rs_search import search
 from accelsim.mapping.problem import Loops, Mapping
 from accelsim.sim.passes import PassArray, PassTable
 from accelsim.workload.shapes import ConvShape, GemmShape

@@ -27,13 +27,13 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, noc_rows, register_rows, scratchpad_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.cartesian_kernels import cartesian, one_output, queued
-from accelsim.engines.compressed import filter_nonzeros, ifmap_nonzeros, packed_bytes
-from accelsim.engines.part import Part
-from accelsim.engines.sequences import inputs_of
-from accelsim.engines.skip_tiles import SparseSpec
-from accelsim.engines.sparse_products import Ints, ProductEngine, splits, tile_inputs
-from accelsim.engines.tiled import Tiles, TileTimes
+from accelsim.engines.common.compressed import filter_nonzeros, ifmap_nonzeros, packed_bytes
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.sequences import inputs_of
+from accelsim.engines.common.skip_tiles import SparseSpec
+from accelsim.engines.common.sparse_products import Ints, ProductEngine, splits, tile_inputs
+from accelsim.engines.common.tiled import Tiles, TileTimes
+from accelsim.engines.kernels.cartesian import cartesian, one_output, queued
 from accelsim.mapping.problem import Problem
 from accelsim.workload.shapes import ConvShape
 

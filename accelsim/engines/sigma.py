@@ -20,10 +20,10 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, noc_rows, register_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.part import Part
-from accelsim.engines.skip_tiles import SparseSpec
-from accelsim.engines.sparse_products import ProductEngine, input_rows, splits, weight_mask
-from accelsim.engines.tiled import Tiles, TileTimes
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.skip_tiles import SparseSpec
+from accelsim.engines.common.sparse_products import ProductEngine, input_rows, splits, weight_mask
+from accelsim.engines.common.tiled import Tiles, TileTimes
 
 
 @ENGINES.register("sigma")

@@ -24,8 +24,8 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, register_rows, scratchpad_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.part import Part
-from accelsim.engines.skip_tiles import (
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.skip_tiles import (
     SparseEngine,
     SparseSpec,
     SparseTimes,
@@ -37,8 +37,8 @@ from accelsim.engines.skip_tiles import (
     whole_sums,
     windows,
 )
-from accelsim.engines.snapea_kernels import FINISHED, KNOWN, RIGHT, WRONG, early_stops
-from accelsim.engines.tiled import Tiles, TileTimes, WordTables
+from accelsim.engines.common.tiled import Tiles, TileTimes, WordTables
+from accelsim.engines.kernels.snapea import FINISHED, KNOWN, RIGHT, WRONG, early_stops
 from accelsim.mapping.problem import Problem
 from accelsim.workload.encodings.sign_order import sign_order
 from accelsim.workload.ops import Activation, Conv, Linear

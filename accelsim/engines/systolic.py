@@ -16,9 +16,9 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, register_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.part import Part
-from accelsim.engines.tiled import TiledEngine, TileTimes, Tiles, WordTables
-from accelsim.engines.tiling import distinct
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.tiled import TiledEngine, TileTimes, Tiles, WordTables
+from accelsim.engines.common.tiling import distinct
 from accelsim.workload.shapes import GemmShape
 
 

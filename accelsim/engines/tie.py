@@ -29,9 +29,9 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import mac_rows, register_rows
 from accelsim.engines.base import ENGINES, Task
-from accelsim.engines.part import Part
-from accelsim.engines.tiled import TiledEngine, TileTimes, Tiles, WordTables
-from accelsim.engines.train_stages import Machine, StageTimes, Train, contract, train_of
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.tiled import TiledEngine, TileTimes, Tiles, WordTables
+from accelsim.engines.kernels.train_stages import Machine, StageTimes, Train, contract, train_of
 from accelsim.mapping.problem import Mapping
 from accelsim.mapping.tiles import walk
 from accelsim.sim.passes import PassArray, PassTable

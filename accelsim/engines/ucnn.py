@@ -28,12 +28,12 @@ from accelsim.energy.costs import Component
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, mac_rows, register_rows
 from accelsim.engines.base import ENGINES, Task
-from accelsim.engines.part import Part
-from accelsim.engines.reuse_kernels import factor_tables, mark
-from accelsim.engines.skip_tiles import SparseSpec, check_skipped
-from accelsim.engines.sparse_products import ProductEngine, weight_key
-from accelsim.engines.stepped import check_operands
-from accelsim.engines.tiled import Tiles, TileTimes
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.skip_tiles import SparseSpec, check_skipped
+from accelsim.engines.common.sparse_products import ProductEngine, weight_key
+from accelsim.engines.common.stepped import check_operands
+from accelsim.engines.common.tiled import Tiles, TileTimes
+from accelsim.engines.kernels.reuse import factor_tables, mark
 
 #: Most different weights -> filters that share a table: ISCA 2018, Section IV (3, 17 and 256 weights).
 SHARES = ((3, 4), (17, 2))

@@ -23,9 +23,9 @@ from accelsim.energy.figures import composed
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, register_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.part import Part
-from accelsim.engines.stepped import StepEngine
-from accelsim.engines.tiled import Tiles, TileTimes, WordTables
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.stepped import StepEngine
+from accelsim.engines.common.tiled import Tiles, TileTimes, WordTables
 
 
 @ENGINES.register("unpu")

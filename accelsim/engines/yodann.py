@@ -27,9 +27,9 @@ from accelsim.energy.figures import composed
 from accelsim.energy.model import CostModel
 from accelsim.energy.rows import component, register_rows
 from accelsim.engines.base import ENGINES
-from accelsim.engines.part import Part
-from accelsim.engines.stepped import StepEngine, macs_of
-from accelsim.engines.tiled import Tiles, TileTimes, WordTables
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.stepped import StepEngine, macs_of
+from accelsim.engines.common.tiled import Tiles, TileTimes, WordTables
 from accelsim.mapping.problem import Problem
 
 #: (side of the slot, output channels of a unit): TCAD 2018, Section III.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.engines.tiling import distinct
+from accelsim.engines.common.tiling import distinct
 from accelsim.mapping.problem import OPERANDS, Room
 from accelsim.memory.buffer import port_stalls
 from accelsim.memory.buffer_lockstep import lockstep_stalls

@@ -15,8 +15,8 @@ from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError
 from accelsim.base.units import ceil_div
 from accelsim.engines.base import Task
-from accelsim.engines.factors import factor_elements, factored
-from accelsim.engines.vector import lower_vector
+from accelsim.engines.common.factors import factor_elements, factored
+from accelsim.engines.common.vector import lower_vector
 from accelsim.sim.manycore import OFMAP, Route
 from accelsim.sim.passes import FETCHED, PassTable
 from accelsim.system.archspec import Architecture

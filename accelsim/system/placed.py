@@ -28,7 +28,7 @@ from accelsim.base.errors import ConfigError
 from accelsim.base.units import ceil_div
 from accelsim.engines.base import Task
 from accelsim.engines.crossbar import Crossbar
-from accelsim.engines.crossbar_layers import Resident, error_of, item_counts, mvm_of, resident, row_cycles, with_rooms
+from accelsim.engines.crossbars.layers import Resident, error_of, item_counts, mvm_of, resident, row_cycles, with_rooms
 from accelsim.memory.model import MemoryModel
 from accelsim.sim.passes import ATTRIBUTION
 from accelsim.sim.player import TRANSFER_DTYPE, LayerTimes, Timeline

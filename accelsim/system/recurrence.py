@@ -18,7 +18,7 @@ import numpy as np
 from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError
 from accelsim.base.units import ceil_div
-from accelsim.engines.tiled import TiledEngine
+from accelsim.engines.common.tiled import TiledEngine
 from accelsim.sim.passes import PassTable
 from accelsim.system.partition import Partition
 from accelsim.workload.shapes import RecurrentShape

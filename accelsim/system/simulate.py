@@ -9,7 +9,7 @@ from accelsim import __version__
 from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError
 from accelsim.engines.base import Task
-from accelsim.engines.vector import lower_vector
+from accelsim.engines.common.vector import lower_vector
 from accelsim.mapping.problem import Room
 from accelsim.memory.bandwidth import BandwidthDram, IdealMemory
 from accelsim.memory.model import MemoryModel

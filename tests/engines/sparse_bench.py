@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from accelsim.engines.base import ENGINES, Task
-from accelsim.engines.part import Part
-from accelsim.engines.tiled import TiledEngine
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.tiled import TiledEngine
 from accelsim.mapping.problem import Mapping, Room
 from accelsim.sim.passes import PassTable
 from accelsim.workload.network import Network, Node

@@ -16,7 +16,7 @@ from accelsim.base.errors import ConfigError
 from accelsim.energy.model import CostModel
 from accelsim.engines.base import ENGINES, Task
 from accelsim.engines.bitfusion import BitFusion
-from accelsim.engines.part import Part
+from accelsim.engines.common.part import Part
 from accelsim.mapping.problem import Mapping, Room
 from accelsim.system.archspec import load_arch
 from accelsim.system.simulate import simulate

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
 from accelsim.base.yamlio import dump_yaml, parse_yaml
-from accelsim.engines.cluster_mesh import Grid, busiest_wire, layouts, placement_arrays, placements
+from accelsim.engines.eyeriss.cluster_mesh import Grid, busiest_wire, layouts, placement_arrays, placements
 from accelsim.noc.build import build_noc
 from accelsim.system.archspec import load_arch
 

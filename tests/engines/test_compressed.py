@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.engines.compressed import box_sums, packed_bytes
+from accelsim.engines.common.compressed import box_sums, packed_bytes
 
 
 @given(st.integers(0, 10**6))
@@ -36,8 +36,8 @@ def test_channels_of_several_groups_are_counted_in_each_group() -> None:
     from fractions import Fraction
 
     from accelsim.engines.base import Task
-    from accelsim.engines.compressed import ifmap_nonzeros
-    from accelsim.engines.part import Part
+    from accelsim.engines.common.compressed import ifmap_nonzeros
+    from accelsim.engines.common.part import Part
     from accelsim.mapping.problem import Loops, Mapping, Problem, Room
     from accelsim.mapping.tiles import walk
     from accelsim.workload.network import Network, Node

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
 from accelsim.engines.base import Task
-from accelsim.engines.crossbar_math import Cells
-from accelsim.engines.crossbar_packing import pack
-from accelsim.engines.crossbar_sparse import units_of_product, work_of_product, work_of_tile
+from accelsim.engines.common.part import Part
+from accelsim.engines.crossbars.math import Cells
+from accelsim.engines.crossbars.packing import pack
+from accelsim.engines.crossbars.sparse import units_of_product, work_of_product, work_of_tile
 from accelsim.engines.insitu import add_cycles, multiply_cycles, nor_add, reduce_cycles
-from accelsim.engines.part import Part
 from accelsim.system.archspec import load_arch
 from accelsim.system.simulate import simulate
 from accelsim.workload.network import Network, Node

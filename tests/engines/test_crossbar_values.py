@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
 from accelsim.cli import main
-from accelsim.engines.crossbar_math import Cells, NonIdeal, input_digits, product, program, wire_loss
+from accelsim.engines.crossbars.math import Cells, NonIdeal, input_digits, product, program, wire_loss
 from accelsim.system.archspec import load_arch
 from accelsim.system.simulate import simulate
 from accelsim.workload.network import Network, Node

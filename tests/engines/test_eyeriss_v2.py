@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.engines.base import ENGINES, Task
-from accelsim.engines.csc_work import columns_per_pe, entering, input_counts, pe_cycles, weight_counts
+from accelsim.engines.common.part import Part
+from accelsim.engines.eyeriss.csc_work import columns_per_pe, entering, input_counts, pe_cycles, weight_counts
 from accelsim.engines.eyeriss_v2 import EyerissV2
-from accelsim.engines.part import Part
 from accelsim.mapping.problem import Mapping, Room
 from accelsim.sim.passes import PassTable
 from accelsim.workload.network import Network, Node

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from accelsim.base.errors import ConfigError
-from accelsim.engines.factors import products
-from accelsim.engines.train_stages import Train
+from accelsim.engines.common.factors import products
+from accelsim.engines.kernels.train_stages import Train
 from accelsim.system.archspec import load_arch
 from accelsim.system.result import LayerResult
 from accelsim.system.simulate import simulate

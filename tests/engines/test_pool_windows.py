@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.engines.pool_windows import PoolWindows, TileWindows
+from accelsim.engines.kernels.pool_windows import PoolWindows, TileWindows
 
 SIDES = st.tuples(st.integers(2, 7), st.integers(2, 7))
 

@@ -7,8 +7,8 @@ import csv
 import pytest
 
 from accelsim.base.errors import ConfigError, DeadlockError
-from accelsim.engines.puma_core import Instruction as I
-from accelsim.engines.puma_core import Timing, run
+from accelsim.engines.crossbars.puma_core import Instruction as I
+from accelsim.engines.crossbars.puma_core import Timing, run
 from accelsim.system.archspec import load_arch
 from accelsim.system.simulate import simulate
 from accelsim.workload.network import Network, Node

@@ -12,7 +12,7 @@ import pytest
 
 from accelsim.base.errors import ConfigError
 from accelsim.engines.base import ENGINES, Task
-from accelsim.engines.reuse_kernels import factor_tables
+from accelsim.engines.kernels.reuse import factor_tables
 from accelsim.engines.ucnn import ordered_codes
 from accelsim.mapping.problem import Mapping, Room
 from accelsim.sim.passes import PassTable

@@ -107,7 +107,7 @@ def test_results_that_stay_are_not_written() -> None:
 
 
 def test_vectors_that_meet_the_matrices_of_both_directions_and_groups() -> None:
-    from accelsim.engines.part import _vectors
+    from accelsim.engines.common.part import _vectors
     from accelsim.workload.shapes import RecurrentShape
 
     x = np.arange(2 * 3 * 4).reshape(2, 3, 4)
@@ -124,7 +124,7 @@ def test_vectors_that_meet_the_matrices_of_both_directions_and_groups() -> None:
 
 
 def test_windows_begin_with_zeros() -> None:
-    from accelsim.engines.part import _vectors
+    from accelsim.engines.common.part import _vectors
     from accelsim.workload.shapes import RecurrentShape
 
     x = np.arange(1, 7).reshape(1, 3, 2)

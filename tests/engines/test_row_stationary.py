@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
 from accelsim.engines.base import ENGINES, Task
-from accelsim.engines.part import Part
-from accelsim.engines.rlc_traffic import expected_pairs, row_pairs
+from accelsim.engines.common.part import Part
+from accelsim.engines.eyeriss.rlc_traffic import expected_pairs, row_pairs
+from accelsim.engines.eyeriss.rs_mapping import RsMapping, processing_cycles
 from accelsim.engines.row_stationary import RowStationary
-from accelsim.engines.rs_mapping import RsMapping, processing_cycles
 from accelsim.mapping.problem import Room
 from accelsim.sim.passes import PassTable
 from accelsim.system.archspec import load_arch

@@ -11,8 +11,8 @@ import pytest
 
 from accelsim.base.errors import ConfigError
 from accelsim.engines.base import Task
-from accelsim.engines.part import Part
-from accelsim.engines.sequences import inputs_of
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.sequences import inputs_of
 from accelsim.mapping.problem import Room
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Input, Linear, Recurrent

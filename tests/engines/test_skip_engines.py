@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
-from accelsim.engines.density import effectual_products
-from accelsim.engines.match_kernels import match_segments, ones, window_lines, wrapping
+from accelsim.engines.common.density import effectual_products
+from accelsim.engines.kernels.match import match_segments, ones, window_lines, wrapping
 from accelsim.mapping.problem import Mapping
 from accelsim.system.archspec import load_arch
 from accelsim.system.simulate import _Plan

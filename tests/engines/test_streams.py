@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.engines.streams import LAYOUTS, Box, TensorPlace, runs
+from accelsim.engines.common.streams import LAYOUTS, Box, TensorPlace, runs
 
 
 def addresses(place: TensorPlace, box: Box) -> set[int]:

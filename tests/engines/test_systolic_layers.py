@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from accelsim.base.errors import ConfigError
 from accelsim.dataflow.base import Array
 from accelsim.engines.base import ENGINES, Task
-from accelsim.engines.part import Part
+from accelsim.engines.common.part import Part
 from accelsim.engines.systolic import Systolic
 from accelsim.mapping.problem import Mapping, Room
 from accelsim.memory.bandwidth import BandwidthDram, IdealMemory

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from accelsim.base.errors import ConfigError
+from accelsim.engines.kernels.train_stages import Machine, Train, contract
 from accelsim.engines.tie import Tie
-from accelsim.engines.train_stages import Machine, Train, contract
 from accelsim.system.archspec import load_arch
 from accelsim.system.result import RunResult
 from accelsim.system.simulate import simulate

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
-from accelsim.engines.cartesian_kernels import cartesian as steps_of
-from accelsim.engines.cartesian_kernels import one_output
+from accelsim.engines.kernels.cartesian import cartesian as steps_of
+from accelsim.engines.kernels.cartesian import one_output
 from tests.engines.sparse_bench import cycles_of, engine, layer_of, sparse, task_of
 from tests.references import reference
 from tests.rtl import cartesian

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from accelsim.base.yamlio import parse_yaml
 from accelsim.engines.crossbar import Crossbar, CrossbarSpec
-from accelsim.engines.crossbar_math import Cells, input_digits, product, program
-from accelsim.engines.crossbar_rule import Mvm
+from accelsim.engines.crossbars.math import Cells, input_digits, product, program
+from accelsim.engines.crossbars.rule import Mvm
 from accelsim.system.archspec import load_arch
 from accelsim.system.simulate import simulate
 from accelsim.workload.network import Network, Node

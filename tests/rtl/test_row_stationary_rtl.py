@@ -23,8 +23,8 @@ from accelsim.dataflow.row_stationary import (
     window_groups,
 )
 from accelsim.dataflow.rs_access import RsAccess
-from accelsim.engines.rs_mapping import RsMapping, RsProblem, check_pin, passes_of, processing_cycles, walk
-from accelsim.engines.rs_search import search
+from accelsim.engines.eyeriss.rs_mapping import RsMapping, RsProblem, check_pin, passes_of, processing_cycles, walk
+from accelsim.engines.eyeriss.rs_search import search
 from accelsim.mapping.problem import Loops
 from accelsim.memory.buffer import BufferSpec
 from accelsim.memory.buffer_lockstep import lockstep_stalls

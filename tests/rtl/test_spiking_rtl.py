@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from accelsim.engines.base import ENGINES, Task
-from accelsim.engines.part import Part
+from accelsim.engines.common.part import Part
 from accelsim.mapping.problem import Mapping, Room
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Input, Linear

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from accelsim.engines.train_stages import Machine, Train, contract
+from accelsim.engines.kernels.train_stages import Machine, Train, contract
 from accelsim.workload.encodings.base import encoding
 from accelsim.workload.encodings.tensorized import Tensorized, untensorize
 from tests.rtl.tensor_train import TrainRtl

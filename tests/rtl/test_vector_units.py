@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
 from accelsim.engines.base import ENGINES, Task
-from accelsim.engines.part import Part
+from accelsim.engines.common.part import Part
 from accelsim.mapping.problem import Mapping, Room
-from accelsim.sim.player import play
 from accelsim.memory.bandwidth import IdealMemory
+from accelsim.sim.player import play
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Conv, Input, Linear
 from accelsim.workload.shapes import ConvShape, GemmShape

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from accelsim.base.counts import ActionCounts
 from accelsim.base.units import ceil_div
-from accelsim.engines.part import Part
-from accelsim.engines.tiling import buffer_counts, passes_from_tiles
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.tiling import buffer_counts, passes_from_tiles
 from accelsim.mapping.problem import Mapping, Room
 from accelsim.mapping.tiles import TILE_DTYPE
 from accelsim.sim.passes import PassArray, PassTable, empty_passes
@@ -21,7 +21,7 @@ from accelsim.workload.shapes import GemmShape, RecurrentShape
 
 if TYPE_CHECKING:
     from accelsim.engines.base import Task
-    from accelsim.engines.tiled import TiledEngine, Tiles
+    from accelsim.engines.common.tiled import TiledEngine, Tiles
 
 GATES = ("recurrent", "expansion")
 """Roles of the matrices whose product, the last of them, gives the gates of a step."""
@@ -108,7 +108,7 @@ def _stages(engine: TiledEngine, task: Task, shape: RecurrentShape) -> list[_Sta
 
 
 def _stage(engine: TiledEngine, part: Part, role: str, adjust: Callable[[Tiles], None]) -> _Stage:
-    from accelsim.engines.tiled import fill_times, one_run
+    from accelsim.engines.common.tiled import fill_times, one_run
 
     mapping, tiles, packed = engine.tile(part)
     adjust(tiles)

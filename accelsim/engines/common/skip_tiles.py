@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from accelsim.base.errors import ConfigError
 from accelsim.base.spec import Spec
 from accelsim.engines.base import Task
-from accelsim.engines.compressed import filter_nonzeros, ifmap_nonzeros, packed_bytes
-from accelsim.engines.part import Part
-from accelsim.engines.sequences import inputs_of
-from accelsim.engines.serial_grid import check_integers
-from accelsim.engines.tiled import TiledEngine, Tiles, TileTimes, Words, WordTables
+from accelsim.engines.common.compressed import filter_nonzeros, ifmap_nonzeros, packed_bytes
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.sequences import inputs_of
+from accelsim.engines.common.serial_grid import check_integers
+from accelsim.engines.common.tiled import TiledEngine, Tiles, TileTimes, Words, WordTables
 from accelsim.mapping.problem import Loops
 from accelsim.workload.shapes import ConvShape
 

@@ -14,9 +14,9 @@ from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError
 from accelsim.base.units import ceil_div
 from accelsim.engines.base import Share, Task
+from accelsim.engines.common.streams import Box, Pattern, TensorPlace, runs
 from accelsim.mapping.problem import TILE_EXTENTS, Loops, Mapping, Problem
 from accelsim.mapping.search import Candidates, candidates
-from accelsim.engines.streams import Box, Pattern, TensorPlace, runs
 from accelsim.sim.passes import PATTERN, PassArray, empty_passes
 from accelsim.workload.shapes import ConvShape, GemmShape
 

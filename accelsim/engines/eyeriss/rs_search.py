@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from accelsim.base.errors import ConfigError
 from accelsim.base.units import ceil_div
 from accelsim.dataflow.row_stationary import stacks_that_fit, window_groups
-from accelsim.engines.rs_mapping import RsMapping, RsProblem, input_rows, processing_cycles
+from accelsim.engines.eyeriss.rs_mapping import RsMapping, RsProblem, input_rows, processing_cycles
 from accelsim.mapping.problem import Loops
 
 Ints = NDArray[np.int64]

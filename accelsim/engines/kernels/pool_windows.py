@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.engines.part import Part
+from accelsim.engines.common.part import Part
 from accelsim.workload.ops import Pool, explicit_pad
 from accelsim.workload.shapes import ConvShape
 from accelsim.workload.tensors import fused_output

@@ -20,10 +20,10 @@ from accelsim.base.errors import ConfigError
 from accelsim.base.spec import Spec
 from accelsim.base.units import ceil_div
 from accelsim.engines.base import Task
-from accelsim.engines.part import Part
-from accelsim.engines.sequences import inputs_of
-from accelsim.engines.serial_kernels import JOB_FIELDS, lay_jobs, merge_filters, staggered
-from accelsim.engines.tiled import TiledEngine, TileTimes, Tiles, Words, WordTables
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.sequences import inputs_of
+from accelsim.engines.common.tiled import TiledEngine, TileTimes, Tiles, Words, WordTables
+from accelsim.engines.kernels.serial import JOB_FIELDS, lay_jobs, merge_filters, staggered
 from accelsim.mapping.problem import Problem
 from accelsim.workload.shapes import ConvShape
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError
 from accelsim.base.units import ceil_div
-from accelsim.engines.factors import Product, chain_table, joined, products
-from accelsim.engines.recurrent import kept
+from accelsim.engines.common.factors import Product, chain_table, joined, products
+from accelsim.engines.common.recurrent import kept
 from accelsim.sim.passes import PassArray, PassTable, empty_passes
 from accelsim.workload.decomposed import decomposed
 from accelsim.workload.encodings.base import encoding
@@ -23,7 +23,7 @@ from accelsim.workload.shapes import GemmShape, RecurrentShape
 
 if TYPE_CHECKING:
     from accelsim.engines.base import Task
-    from accelsim.engines.tiled import TiledEngine
+    from accelsim.engines.common.tiled import TiledEngine
 
 
 def lower_recurrent_factors(engine: TiledEngine, task: Task, work: RecurrentShape) -> PassTable:

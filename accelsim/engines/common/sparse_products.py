@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.base.errors import ConfigError
-from accelsim.engines.csc_work import weights_of
-from accelsim.engines.part import Part
-from accelsim.engines.sequences import inputs_of
-from accelsim.engines.skip_tiles import SparseEngine
-from accelsim.engines.tiled import Tiles, TileTimes, WordTables
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.sequences import inputs_of
+from accelsim.engines.common.skip_tiles import SparseEngine
+from accelsim.engines.common.tiled import Tiles, TileTimes, WordTables
+from accelsim.engines.eyeriss.csc_work import weights_of
 from accelsim.mapping.problem import Mapping
 from accelsim.mapping.tiles import TILE_DTYPE
 from accelsim.sim.passes import INTERNAL

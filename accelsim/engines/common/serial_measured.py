@@ -8,10 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.engines.part import Part
-from accelsim.engines.serial_grid import BrickEngine, StepTimes, Values, bit_lengths, chained, narrow, set_bits, totals
-from accelsim.engines.serial_kernels import brick_table, essential_bits, grouped_cycles, run_ahead, window_cycles
-from accelsim.engines.tiled import Tiles, Words
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.serial_grid import (
+    BrickEngine,
+    StepTimes,
+    Values,
+    bit_lengths,
+    chained,
+    narrow,
+    set_bits,
+    totals,
+)
+from accelsim.engines.common.tiled import Tiles, Words
+from accelsim.engines.kernels.serial import brick_table, essential_bits, grouped_cycles, run_ahead, window_cycles
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.base.counts import ActionCounts
-from accelsim.engines.crossbar_math import Cells, input_digits
-from accelsim.engines.crossbar_rule import kept_rows, operation_units
-from accelsim.engines.part import Part
-from accelsim.engines.tiled import TileTimes
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.tiled import TileTimes
+from accelsim.engines.crossbars.math import Cells, input_digits
+from accelsim.engines.crossbars.rule import kept_rows, operation_units
 from accelsim.workload.shapes import ConvShape
 
 if TYPE_CHECKING:
     from accelsim.engines.crossbar import Crossbar
-    from accelsim.engines.tiled import Tiles
+    from accelsim.engines.common.tiled import Tiles
 
 #: Elements of the windows that are looked at together
 _ELEMENTS = 1 << 21

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accelsim.engines.crossbar_math import product
-from accelsim.engines.crossbar_sparse import operands_of
-from accelsim.engines.part import Part
+from accelsim.engines.common.part import Part
+from accelsim.engines.crossbars.math import product
+from accelsim.engines.crossbars.sparse import operands_of
 from accelsim.workload.shapes import ConvShape
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from accelsim.dataflow.row_stationary import (
     window_groups,
 )
 from accelsim.engines.base import Task
-from accelsim.engines.tiling import distinct
+from accelsim.engines.common.tiling import distinct
 from accelsim.mapping.problem import Loops, Mapping
 from accelsim.mapping.tiles import TILE_DTYPE
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.engines.density import held
-from accelsim.engines.part import Part
-from accelsim.engines.tiling import distinct
+from accelsim.engines.common.density import held
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.tiling import distinct
 from accelsim.workload.encodings.rlc import EyerissRunLength
 from accelsim.workload.shapes import ConvShape
 

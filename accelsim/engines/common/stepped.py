@@ -12,8 +12,8 @@ import numpy as np
 
 from accelsim.base.errors import ConfigError
 from accelsim.engines.base import Task
-from accelsim.engines.part import Part
-from accelsim.engines.tiled import TiledEngine, Tiles, TileTimes
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.tiled import TiledEngine, Tiles, TileTimes
 
 #: Role in the trace -> operand whose widths it must have.
 ROLES = {"ifmap": "ifmap", "state": "ifmap", "filter": "filter", "recurrent": "filter"}

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.engines.part import Part
-from accelsim.engines.skip_tiles import group_inputs, window_places
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.skip_tiles import group_inputs, window_places
 
 Ints = NDArray[np.int64]
 Chosen = Callable[[NDArray[Any]], NDArray[np.bool_]]

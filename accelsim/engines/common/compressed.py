@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.engines.part import Part
+from accelsim.engines.common.part import Part
 from accelsim.workload.shapes import ConvShape
 
 Tiles = NDArray[Any]  # of TILE_DTYPE

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError, SimulationBug
 from accelsim.engines.base import Engine, Task
-from accelsim.engines.density import effectual_macs, effectual_products, held
-from accelsim.engines.part import Part
-from accelsim.engines.tiling import buffer_counts, choose, passes_from_tiles
+from accelsim.engines.common.density import effectual_macs, effectual_products, held
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.tiling import buffer_counts, choose, passes_from_tiles
 from accelsim.mapping.problem import OPERANDS, Loops, Mapping, Problem, line_rows
 from accelsim.mapping.tiles import walk
 from accelsim.sim.passes import PATTERN, PassArray, PassTable
@@ -136,7 +136,7 @@ class TiledEngine(Engine):
         return {"spatial_utilization": min(1.0, macs / (busy * peak)) if busy else 0.0}
 
     def effectual(self, part: Part) -> int:
-        """MACs of the part without a zero operand; see `engines.density`. All, if no trace holds its operands."""
+        """MACs of the part without a zero operand; see `engines.common.density`. All, if a trace holds none."""
         if not part.roles:
             return part.shape.macs
         if part.task.share is None and not isinstance(part.task.layer.work, RecurrentShape):
@@ -152,14 +152,14 @@ class TiledEngine(Engine):
         """See `Engine.lower`."""
         self.check_bits(task)
         if task.factors == "contract":
-            from accelsim.engines.factors import lower_factors
+            from accelsim.engines.common.factors import lower_factors
 
             table = lower_factors(self, task)
             if table is not None:
                 return table
         work = task.layer.work
         if isinstance(work, RecurrentShape):
-            from accelsim.engines.recurrent import lower_recurrent
+            from accelsim.engines.common.recurrent import lower_recurrent
 
             return lower_recurrent(self, task, work)
         if not isinstance(work, ConvShape | GemmShape):

@@ -31,9 +31,9 @@ import numpy as np
 from accelsim.base.counts import ActionCounts
 from accelsim.base.errors import ConfigError
 from accelsim.base.units import ceil_div
-from accelsim.engines.part import Part
-from accelsim.engines.tiling import passes_from_tiles
-from accelsim.engines.train_stages import train_of
+from accelsim.engines.common.part import Part
+from accelsim.engines.common.tiling import passes_from_tiles
+from accelsim.engines.kernels.train_stages import train_of
 from accelsim.sim.passes import PassArray, PassTable, empty_passes
 from accelsim.workload.decomposed import Decomposed, decomposed
 from accelsim.workload.encodings.base import encoding
@@ -42,7 +42,7 @@ from accelsim.workload.shapes import ConvShape, GemmShape, RecurrentShape
 
 if TYPE_CHECKING:
     from accelsim.engines.base import Task
-    from accelsim.engines.tiled import TiledEngine
+    from accelsim.engines.common.tiled import TiledEngine
 
 Work = ConvShape | GemmShape
 
@@ -159,7 +159,7 @@ def lower_factors(engine: TiledEngine, task: Task) -> PassTable | None:
         if operand is None or not isinstance(encoding(operand.encoding), Factored):
             continue
         if isinstance(work, RecurrentShape):
-            from accelsim.engines.factors_recurrent import lower_recurrent_factors
+            from accelsim.engines.common.factors_recurrent import lower_recurrent_factors
 
             return lower_recurrent_factors(engine, task, work)
         assert isinstance(work, ConvShape | GemmShape)
@@ -222,7 +222,7 @@ def chain_table(engine: TiledEngine, task: Task, chain: list[Product], *, reside
 
 def _one(engine: TiledEngine, task: Task, shape: Work) -> PassTable:
     """One product, its data in no trace."""
-    from accelsim.engines.tiled import fill_times, one_run
+    from accelsim.engines.common.tiled import fill_times, one_run
 
     part = Part(task, shape, ())
     mapping, tiles, packed = engine.tile(part)

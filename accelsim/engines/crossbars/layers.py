@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from accelsim.base.counts import ActionCounts
 from accelsim.base.units import ceil_div
 from accelsim.engines.base import Task
+from accelsim.engines.common.part import Part
 from accelsim.engines.crossbar import Crossbar
-from accelsim.engines.crossbar_packing import Packed
-from accelsim.engines.crossbar_rule import Mvm
-from accelsim.engines.crossbar_sparse import work_of_rows
-from accelsim.engines.part import Part
+from accelsim.engines.crossbars.packing import Packed
+from accelsim.engines.crossbars.rule import Mvm
+from accelsim.engines.crossbars.sparse import work_of_rows
 from accelsim.workload.ops import Matmul
 from accelsim.workload.shapes import ConvShape, GemmShape, RecurrentShape
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.base.errors import ConfigError
-from accelsim.engines.part import Part, operand_values
+from accelsim.engines.common.part import Part, operand_values
 from accelsim.workload.shapes import GemmShape, RecurrentShape
 
 

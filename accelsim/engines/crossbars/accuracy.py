@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.engines.crossbar_math import Cells, NonIdeal, Programmed, product, program
+from accelsim.engines.crossbars.math import Cells, NonIdeal, Programmed, product, program
 from accelsim.workload.forward import forward
 from accelsim.workload.network import Layer
 from accelsim.workload.trained import Samples, Trained

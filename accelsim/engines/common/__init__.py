@@ -1,0 +1,1 @@
+"""What engines of several kinds share: the tiled base, a layer as engines see it, operands, traffic."""

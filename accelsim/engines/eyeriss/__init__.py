@@ -1,0 +1,1 @@
+"""Parts of the two Eyeriss engines: mappings and their search, coded traffic, compressed columns, the cluster mesh."""

@@ -1,0 +1,1 @@
+"""What happens inside a tile: numba kernels over the real masks, bits and values, family by family."""
