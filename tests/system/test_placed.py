@@ -202,7 +202,7 @@ def test_layers_spread_over_more_cores_where_their_rows_do_not_fit_one() -> None
 def test_rows_that_do_not_fit_the_buffer_are_refused_with_what_is_missing() -> None:
     message = (
         r"the rows that must wait between layers take \d+ bytes of the buffer edram of core \d+, which has 4096: "
-        r"\d+ too many \(.* \d+ of \d+ bytes.*\)"
+        r"\d+ too many \(.* \d+ rows of \d+ bytes.*\)"
     )
     with pytest.raises(ConfigError, match=message):
         run("buffers.edram.capacity_bytes=4096", network=residual())
