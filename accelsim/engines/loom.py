@@ -67,11 +67,15 @@ class Loom(WholeOperands, MeasuredEngine):
         return super().times(part, tiles)
 
     def brick_map(self, part: Part, bricks: Words, rules: Rules) -> Values:
-        """Of the layer's precision, if activations are not dynamic."""
+        """If activations are not dynamic 1 for all, padding too: the layer's cycles are among the factors."""
         if self.spec.dynamic_activations:
             return super().brick_map(part, bricks, rules)
         images, _, rows, columns = self.planes(part).shape
-        return np.full((len(bricks), images, rows, columns), -(-part.bits("ifmap") // rules.serial), np.uint8)
+        return np.ones((len(bricks), images, rows, columns), np.uint8)
+
+    def _fixed(self, part: Part) -> int:
+        """Cycles for each weight bit, where they are the same for all activations."""
+        return 1 if self.spec.dynamic_activations else -(-part.bits("ifmap") // int(self.spec.pe_serial_bits))
 
     # --- weights ---
 
@@ -80,6 +84,7 @@ class Loom(WholeOperands, MeasuredEngine):
         if not self.spec.dynamic_weights:
             jobs[:, 12] *= part.bits("filter")
             return np.zeros(1, np.int64)
+        fixed = self._fixed(part)
         tables: list[Any] = []
         known: dict[tuple[int, ...], int] = {}
         sets: dict[tuple[int, int], Values] = {}
@@ -94,7 +99,7 @@ class Loom(WholeOperands, MeasuredEngine):
                 lanes = sets[at][group, :, job[6] : job[6] + job[7], job[8] : job[8] + job[9]]
                 window = _brick_bits(lanes, bricks[job[10] : job[10] + job[11]]).sum(0)  # (taps_y, taps_x, bricks)
                 known[key] = size
-                tables.append(np.moveaxis(window, 2, 0).reshape(-1))
+                tables.append(np.moveaxis(window, 2, 0).reshape(-1) * fixed)
                 size += tables[-1].size
             places.append(known[key])
         jobs[:, 13] = places
@@ -105,7 +110,7 @@ class Loom(WholeOperands, MeasuredEngine):
         ones = super().set_factors(part, tile, group, bricks)
         if not self.spec.dynamic_weights:
             return ones * part.bits("filter")
-        return _brick_bits(self._lane_bits(part, tile)[group], bricks)[:, 0, 0]
+        return _brick_bits(self._lane_bits(part, tile)[group], bricks)[:, 0, 0] * self._fixed(part)
 
     def _lane_bits(self, part: Part, tile: Any) -> Values:
         """Bits of the widest weight in flight: (groups, sets of filters, taps_y, taps_x, channels), at least 1."""

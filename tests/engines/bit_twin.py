@@ -114,6 +114,11 @@ def loom(weight_bits: int, serial: int, signed: bool, dynamic_weights: bool) -> 
     return cost
 
 
+def loom_with_fixed_inputs(input_bits: int, serial: int) -> Callable[[Step], int]:
+    """Only the weights' bits are those in flight; a brick of padding takes as long as any other."""
+    return lambda step: -(-input_bits // serial) * max(1, max(bits_of(v, True) for brick in step[1] for v in brick))
+
+
 def pragmatic_column(brick: Brick, reach: int) -> int:
     """Cycles of one column: sets of pending bit positions, lane by lane."""
     lanes = [sorted(bit for bit in range(17) if abs(v) >> bit & 1) for v in brick]

@@ -71,6 +71,10 @@ ENGINES_OF_ONE_COST: list[tuple[str, dict[str, Any], Any]] = [
     ("dynamic_stripes", {}, lambda case: twin.dynamic(case["signed"])),
     ("loom", {"pe_serial_bits": 2}, lambda case: twin.loom(case["bits"][1], 2, case["signed"], False)),
     ("loom", {"dynamic_weights": True}, lambda case: twin.loom(0, 1, case["signed"], True)),
+    (
+        "loom", {"pe_serial_bits": 3, "dynamic_weights": True, "dynamic_activations": False},
+        lambda case: twin.loom_with_fixed_inputs(case["bits"][0], 3),
+    ),
     ("pragmatic", {"first_stage_bits": 0}, lambda case: twin.pragmatic(0)),
     ("pragmatic", {"first_stage_bits": 1}, lambda case: twin.pragmatic(1)),
     ("pragmatic", {"first_stage_bits": 4}, lambda case: twin.pragmatic(4)),
