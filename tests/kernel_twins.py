@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 
 from accelsim.workload import huffman, packing
-from accelsim.workload.encodings import group_kernels
+from accelsim.workload.encodings import group_tables
 from accelsim.workload.encodings.sparse_kernels import nonzero_mask
 
 Case = tuple[tuple[Any, ...], dict[int, Any], Any]
@@ -192,6 +192,35 @@ def _pack_words(rng: Generator) -> Case:
 def _signed(rng: Generator, bits: int) -> tuple[Any, Any]:
     values = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), 64).astype(packing.value_dtype(bits, True))
     return values.view(np.uint64), stream(values.tolist(), bits, bits)
+
+
+def _lanes_of_a_word(rng: Generator) -> tuple[int, Any, int]:
+    bits = int(rng.choice([1, 3, 5, 7, 11, 13, 17, 31]))
+    kind = packing.value_dtype(bits, False)
+    values = rng.integers(0, 2**bits, 8 // kind.itemsize).astype(kind)
+    joined = sum(int(v) << (i * bits) for i, v in enumerate(values))
+    return bits, values.view(np.uint64)[0], joined
+
+
+@twin("workload.packing.steps_of")
+def _steps_of(rng: Generator) -> Case:
+    plan = packing._plan(int(rng.choice([3, 5, 11, 17])))
+    return (plan,), {}, (*plan[:9].tolist(), plan[10])
+
+
+@twin("workload.packing.join_lanes")
+def _join_lanes(rng: Generator) -> Case:
+    bits, word, joined = _lanes_of_a_word(rng)
+    return (word, packing.steps_of.py_func(packing._plan(bits))), {}, joined
+
+
+def _part(rng: Generator) -> Case:
+    bits, word, joined = _lanes_of_a_word(rng)
+    return (np.uint64(joined), packing.steps_of.py_func(packing._plan(bits))), {}, word
+
+
+twin("workload.packing.part_lanes")(_part)
+twin("workload.packing.part_in_steps")(_part)
 
 
 @twin("workload.packing.unpack_words")
@@ -380,19 +409,91 @@ def _place_runs(rng: Generator) -> Case:
     return (runs, taken, pointers, 30, 3, np.zeros(90, np.uint8)), {5: values}, -1
 
 
-@twin("workload.encodings.group_kernels.compact_runs")
-def _compact_runs(rng: Generator) -> Case:
-    """Whole groups that end with a nonzero, at any width of runs; what is beyond the streams may be anything."""
-    values, bits = lanes(rng, 120, 0.3), int(rng.integers(1, 13))
+def _group(rng: Generator) -> tuple[Any, Any, int, Any]:
+    """A word of bytes, those that are not zero, their set, and a plan."""
+    values = lanes(rng, 8)
+    kept = values[values != 0]
+    chosen = int(np.packbits(values != 0, bitorder="little")[0])
+    together = np.append(kept, np.zeros(8 - kept.size, np.uint8)).view(np.uint64)[0]
+    return values.view(np.uint64)[0], together, chosen, group_tables.plan_for(8, 31)
+
+
+@twin("workload.encodings.group_kernels.nonzero_lanes")
+def _nonzero_lanes(rng: Generator) -> Case:
+    word, _, chosen, plan = _group(rng)
+    return (word, plan.params[0], plan.params[1], np.uint64(56)), {}, chosen
+
+
+@twin("workload.encodings.group_kernels.bring_together")
+def _bring_together(rng: Generator) -> Case:
+    word, together, chosen, plan = _group(rng)
+    return (word, plan.sets, np.uint64(chosen), np.uint64(8)), {}, together
+
+
+@twin("workload.encodings.group_kernels.bring_apart")
+def _bring_apart(rng: Generator) -> Case:
+    word, together, chosen, plan = _group(rng)
+    more = 0 if word == together else int(rng.integers(256)) << 56  # what follows in the stream
+    return (together | np.uint64(more), plan.sets, np.uint64(chosen)), {}, word
+
+
+@twin("workload.encodings.group_kernels.put_entries")
+def _put_entries(rng: Generator) -> Case:
+    word, run, more = _words(rng, 1)[0], _words(rng, 1)[0], _words(rng, 256)
+    wide, chosen = bool(rng.integers(2)), np.uint64(rng.integers(256))
+    runs, values = np.zeros(20, np.uint16 if wide else np.uint8), np.zeros(20, np.uint8)
+    expected, octets = runs.copy(), values.copy()
+    made = np.array([run, more[chosen]]).view(np.uint16) if wide else np.array([run]).view(np.uint8)
+    expected[3:11], octets[5:13] = made, np.array([word]).view(np.uint8)
+    args = word, run, more if wide else None, chosen, np.uint64(3), np.uint64(5), runs, values
+    return args, {6: expected, 7: octets}, None
+
+
+def _compact(rng: Generator, top: int, *more: Any) -> Case:
+    """Whole groups that end with a nonzero; what is beyond the streams may be anything."""
+    values = lanes(rng, 1200, float(rng.choice([0.02, 0.3, 0.7])))
     values[-1] = 1
-    runs, taken = entries(values, (1 << bits) - 1)
-    plan = group_kernels.plan_for(8, (1 << bits) - 1, bits)
-    packed = stream(runs, bits, -(-len(runs) * bits // 64) + 1).view(np.uint8)
-    progress = np.array([0, len(taken), len(runs) * bits // 8], np.uint64)
-    streams = np.zeros(300, np.uint8), np.zeros(300, np.uint8)
-    args = values.view(np.uint64), plan.kept, plan.counts, plan.sets, plan.params, np.zeros(5, np.uint64), *streams
-    expected = {5: (3, progress), 6: (len(runs) * bits // 8, packed), 7: (len(taken), np.array(taken, np.uint8))}
-    return args, expected, None
+    runs, taken = entries(values, top)
+    plan = group_tables.plan_for(8, top)
+    room = np.zeros(1300, np.uint8 if top < 256 else np.uint16), np.zeros(1300, np.uint8)
+    args = values.view(np.uint64), 0, plan.kept, plan.counts, plan.sets, plan.params, *more, *room
+    n = len(args)
+    return args, {n - 2: (len(runs), np.array(runs)), n - 1: (len(taken), np.array(taken))}, (len(runs), 0)
+
+
+@twin("workload.encodings.group_kernels.compact_short_runs")
+def _compact_short_runs(rng: Generator) -> Case:
+    return _compact(rng, int(rng.choice([1, 3, 7, 15])))
+
+
+@twin("workload.encodings.group_kernels.compact_long_runs")
+def _compact_long_runs(rng: Generator) -> Case:
+    top = int(rng.choice([31, 63, 255, 511, 4095]))
+    return _compact(rng, top, group_tables.plan_for(8, top).more)
+
+
+@twin("workload.encodings.group_kernels.compact_bytes")
+def _compact_bytes(rng: Generator) -> Case:
+    values, plan = lanes(rng, 128, 0.7), group_tables.plan_for(8, 1)
+    kept, octets = values[values != 0], np.packbits(values != 0, bitorder="little")
+    args = values.view(np.uint64), octets, plan.counts, plan.sets, np.zeros(136, np.uint8)
+    return args, {4: (kept.size, kept)}, None
+
+
+@twin("workload.encodings.group_kernels.spread_short_runs")
+def _spread_short_runs(rng: Generator) -> Case:
+    """As far as it goes: the rest is as it was."""
+    field = int(rng.choice([1, 2]))
+    values = lanes(rng, 200, float(rng.choice([0.2, 0.6, 1.0])))
+    values[-1] = 1
+    runs, taken = entries(values, (1 << field) - 1)
+    octets = stream(runs, field, -(-len(runs) * field // 64) + 1).view(np.uint8)
+    reach, per = np.cumsum([0, *(run + 1 for run in runs)]), 8 // field
+    done = next(e for e in range(0, 400, per) if e + 8 >= len(runs) or reach[e] + 16 > 200)
+    plan = group_tables.plan_for(8, 1)
+    tables = group_tables.places_of(field), plan.counts, plan.sets, plan.params, field
+    place = int(reach[done])
+    return (octets, np.array(taken, np.uint8), *tables, np.zeros(200, np.uint8)), {7: (place, values)}, (done, place)
 
 
 @twin("workload.encodings.group_kernels.expand_bytes")
@@ -400,7 +501,7 @@ def _expand_bytes(rng: Generator) -> Case:
     values = lanes(rng, 128, 0.7)
     kept = np.append(values[values != 0], np.full(8, 255, np.uint8))
     octets = np.packbits(values != 0, bitorder="little")
-    plan = group_kernels.plan_for(8, 1, 1)
+    plan = group_tables.plan_for(8, 1)
     return (octets, kept, plan.counts, plan.sets, np.zeros(16, np.uint64)), {4: values.view("u8")}, None
 
 
@@ -416,7 +517,7 @@ def _spread_runs(rng: Generator) -> Case:
     values, bits = lanes(rng, 200, float(rng.choice([0.2, 0.6, 1.0]))), int(rng.integers(1, 13))
     runs, taken = entries(values, (1 << bits) - 1)
     words = stream(runs, bits, -(-len(runs) * bits // 64))
-    return (words, np.array(taken, np.uint8), 0 in taken, True, bits, np.zeros(200, np.uint8)), {5: values}, -1
+    return (words, np.array(taken, np.uint8), 0 in taken, True, bits, 0, 0, np.zeros(200, np.uint8)), {7: values}, -1
 
 
 def _pairs(rng: Generator) -> tuple[Any, Any, Any, Any]:
@@ -428,10 +529,18 @@ def _pairs(rng: Generator) -> tuple[Any, Any, Any, Any]:
     return values, np.array(runs + [0] * more, np.uint8), np.array(taken + [0] * more, np.uint16), np.array(data, "u8")
 
 
+@twin("workload.encodings.pair_kernels.three_pairs")
+def _three_pairs(rng: Generator) -> Case:
+    runs, values = rng.integers(0, 32, 4).tolist(), rng.integers(0, 1 << 16, 4).tolist()
+    word = sum((run | value << 5) << (21 * j) for j, (run, value) in enumerate(zip(runs[:3], values[:3])))
+    words = [np.uint64(stream(fields, bits, 1)[0]) for fields, bits in ((runs, 8), (values, 16))]
+    return tuple(words), {}, word
+
+
 @twin("workload.encodings.pair_kernels.pair_words")
 def _pair_words(rng: Generator) -> Case:
     _, runs, taken, data = _pairs(rng)
-    return (runs, taken, np.zeros(data.size, np.uint64)), {2: data}, None
+    return (np.append(runs, runs[:1]), np.append(taken, taken[:1]), np.zeros(data.size, np.uint64)), {2: data}, None
 
 
 @twin("workload.encodings.pair_kernels.spread_pairs")

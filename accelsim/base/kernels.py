@@ -9,7 +9,8 @@
 - where no cache directory can be written, kernels are compiled without a cache instead of failing.
 
 Rules for kernels: arrays and integers in, arrays and integers out; timing constants are
-arguments, never globals; a kernel calls other kernels by their bare imported name.
+arguments, never globals; a kernel calls other kernels by their bare imported name. A kernel may have a
+second body for processors with an instruction that the first has to do without: `Kernel.instead`.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Kernel(Generic[P, R]):
         self.py_func = py_func
         self.options = options
         self.example: Callable[[], Signature] | None = None
+        self._other: tuple[Callable[[], bool], Callable[P, R]] | None = None
         self._compiled: Callable[..., R] | None = None
         _REGISTRY.append(self)
 
@@ -59,12 +61,67 @@ class Kernel(Generic[P, R]):
         self.example = example
         return example
 
+    def instead(self, where: Callable[[], bool]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Decorator: a body with the same results that is compiled in place of this one if `where()`.
+
+        `where` looks at nothing but `target()`, by which numba tells apart what is in its cache.
+        """
+
+        def keep(body: Callable[P, R]) -> Callable[P, R]:
+            self._other = where, body
+            return body
+
+        return keep
+
+    def body(self) -> Callable[P, R]:
+        """What is compiled here."""
+        return self._other[1] if self._other is not None and self._other[0]() else self.py_func
+
     def compiled(self) -> Callable[..., R]:
         """The numba dispatcher (or the plain function under NUMBA_DISABLE_JIT=1)."""
         with _LOCK:
             if self._compiled is None:
                 self._compiled = _materialise(self)
             return self._compiled
+
+
+class Instruction:
+    """uint64 = name(uint64, uint64), an instruction as LLVM calls it: for the bodies of kernels alone."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, first: Any, second: Any) -> Any:
+        raise TypeError(f"{self._name} is called by compiled code only")
+
+    @functools.lru_cache(maxsize=None)
+    def compiled(self) -> Any:
+        """What numba knows how to compile."""
+        from llvmlite import ir
+        from numba import uint64
+        from numba.core.cgutils import get_or_insert_function
+        from numba.extending import intrinsic
+
+        name = self._name
+
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            word = ir.IntType(64)
+            function = get_or_insert_function(builder.module, ir.FunctionType(word, [word, word]), name)
+            return builder.call(function, args)
+
+        @intrinsic
+        def instruction(typing_context, first, second):  # type: ignore[no-untyped-def]
+            return uint64(uint64, uint64), emit
+
+        return instruction
+
+
+def target() -> tuple[str, str, frozenset[str]]:
+    """What numba compiles for: LLVM's triple, the processor's name and its features."""
+    from numba.core.registry import cpu_target
+
+    triple, processor, features = cpu_target.target_context.codegen().magic_tuple()
+    return triple, processor, frozenset(f[1:] for f in features.split(",") if f.startswith("+"))
 
 
 @overload
@@ -87,23 +144,23 @@ def on_compile(callback: Callable[[str], None]) -> None:
     _ON_COMPILE.append(callback)
 
 
-def _materialise(target: Kernel[..., R]) -> Callable[..., R]:
+def _materialise(wanted: Kernel[..., R]) -> Callable[..., R]:
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-        return target.py_func
+        return wanted.py_func
     import numba
 
-    source = target.py_func
+    source = wanted.body()
     # A kernel's callees must be dispatchers when numba types it, so its globals are a copy
     # in which every Kernel has been replaced by its dispatcher.
     namespace = dict(source.__globals__)
     for name in _all_names(source.__code__):
         value = namespace.get(name)
-        if isinstance(value, Kernel):
+        if isinstance(value, (Kernel, Instruction)):
             namespace[name] = value.compiled()
     clone = types.FunctionType(source.__code__, namespace, source.__name__, source.__defaults__, source.__closure__)
     clone.__module__, clone.__qualname__, clone.__doc__ = source.__module__, source.__qualname__, source.__doc__
     directory = _prepare_cache(numba, source)  # after those of the callees
-    compiled: Callable[..., R] = numba.njit(cache=directory is not None, **target.options)(clone)
+    compiled: Callable[..., R] = numba.njit(cache=directory is not None, **wanted.options)(clone)
     return compiled
 
 

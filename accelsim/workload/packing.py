@@ -5,7 +5,8 @@ Element i occupies bits i*k to i*k + k - 1 of the stream; bit b of the stream is
 
 The kernels never touch single elements. A 64-bit word holds 8, 4 or 2 elements in lanes of 8, 16 or 32 bits
 (the numpy array as it is); three steps, each two masks and a shift, push neighbouring lanes together until
-the word's fields are adjacent. Unpacking runs the same steps backwards.
+the word's fields are adjacent. Unpacking runs the same steps backwards. Where the processor has an instruction
+for that, it is one step.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.base.bits import has_quick_bits, pdep, pext
 from accelsim.base.kernels import kernel
 from accelsim.base.units import ceil_div
 
@@ -40,7 +42,7 @@ def words_for(count: int, bits: int) -> int:
     return ceil_div(count * bits, 64)
 
 
-def pack(values: NDArray[Any], bits: int) -> Words:
+def pack(values: NDArray[Any], bits: int, out: Words | None = None) -> Words:
     """Pack integers.
 
     Parameters
@@ -49,6 +51,8 @@ def pack(values: NDArray[Any], bits: int) -> Words:
         Must be in the range of `bits` bits, signed or unsigned; higher bits are dropped silently.
     bits : int
         1 to 32.
+    out : ndarray of uint64, shape (words_for(values.size, bits),), optional
+        Where to.
 
     Returns
     -------
@@ -59,7 +63,8 @@ def pack(values: NDArray[Any], bits: int) -> Words:
     flat = np.ascontiguousarray(values).reshape(-1)
     if flat.dtype.kind not in "iu" or flat.dtype.itemsize * 8 != lane:
         flat = flat.astype(f"i{lane // 8}")
-    words: Words = np.zeros(words_for(flat.size, bits), np.uint64)
+    words: Words = np.empty(words_for(flat.size, bits), np.uint64) if out is None else out
+    words[words.size - 1 :] = 0
     if bits == lane:
         words.view(flat.dtype)[: flat.size] = flat
         return words
@@ -156,7 +161,8 @@ def _as_words(flat: NDArray[Any]) -> Words:
 
 @lru_cache(maxsize=64)
 def _plan(bits: int) -> Words:
-    """For the kernels: three times (mask of even lanes, mask of odd lanes, shift), then the bits of a full word."""
+    """For the kernels: three times (mask of even lanes, mask of odd lanes, shift), then the bits of a full word, and
+    the mask of all lanes' integers."""
     plan: list[int] = []
     field, lane = bits, _lane_bits(bits)
     for step in (8, 16, 32):
@@ -166,7 +172,8 @@ def _plan(bits: int) -> Words:
         low = ((1 << field) - 1) * sum(1 << at for at in range(0, 64, 2 * step))
         plan += [low, low << step, step - field]
         field *= 2
-    return np.array([*plan, field], np.uint64)
+    fields = ((1 << bits) - 1) * sum(1 << at for at in range(0, 64, lane))
+    return np.array([*plan, field, fields], np.uint64)
 
 
 @lru_cache(maxsize=64)
@@ -178,18 +185,52 @@ def _sign_plan(bits: int, signed: bool) -> Words:
 
 
 @kernel
+def steps_of(plan):  # type: ignore[no-untyped-def]
+    """A plan's numbers apart, so that they need not be read again whenever a word is written."""
+    return plan[0], plan[1], plan[2], plan[3], plan[4], plan[5], plan[6], plan[7], plan[8], plan[10]
+
+
+@kernel
+def join_lanes(x, steps):  # type: ignore[no-untyped-def]
+    """The integers of a word's lanes side by side, without what is above them."""
+    low0, high0, shift0, low1, high1, shift1, low2, high2, shift2, _ = steps
+    x = (x & low0) | ((x & high0) >> shift0)
+    x = (x & low1) | ((x & high1) >> shift1)
+    return (x & low2) | ((x & high2) >> shift2)
+
+
+@join_lanes.instead(has_quick_bits)
+def _join_lanes(x, steps):  # type: ignore[no-untyped-def]
+    return pext(x, steps[9])
+
+
+@kernel
+def part_in_steps(x, steps):  # type: ignore[no-untyped-def]
+    """The inverse; above the word's integers there may be anything."""
+    low0, high0, shift0, low1, high1, shift1, low2, high2, shift2, _ = steps
+    x = (x & low2) | ((x << shift2) & high2)
+    x = (x & low1) | ((x << shift1) & high1)
+    return (x & low0) | ((x << shift0) & high0)
+
+
+@kernel
+def part_lanes(x, steps):  # type: ignore[no-untyped-def]
+    """As `part_in_steps`, which loops without branches prefer: they become vector code."""
+    return part_in_steps(x, steps)
+
+
+@part_lanes.instead(has_quick_bits)
+def _part_lanes(x, steps):  # type: ignore[no-untyped-def]
+    return pdep(x, steps[9])
+
+
+@kernel
 def pack_words(lanes, words, plan):  # type: ignore[no-untyped-def]
     """lanes: uint64[8g, 16g or 32g], a whole number of groups; words: uint64, the first g * bits are written."""
-    low0, high0, shift0 = plan[0], plan[1], plan[2]
-    low1, high1, shift1 = plan[3], plan[4], plan[5]
-    low2, high2, shift2 = plan[6], plan[7], plan[8]
-    field = np.int64(plan[9])
+    steps, field = steps_of(plan), np.int64(plan[9])
     word, fill, at = np.uint64(0), np.int64(0), 0
     for i in range(lanes.size):
-        x = lanes[i]
-        x = (x & low0) | ((x & high0) >> shift0)
-        x = (x & low1) | ((x & high1) >> shift1)
-        x = (x & low2) | ((x & high2) >> shift2)
+        x = join_lanes(lanes[i], steps)
         word |= x << np.uint64(fill)
         fill += field
         if fill >= 64:
@@ -202,10 +243,7 @@ def pack_words(lanes, words, plan):  # type: ignore[no-untyped-def]
 @kernel
 def unpack_words(words, lanes, plan, sign):  # type: ignore[no-untyped-def]
     """The inverse of `pack_words`, with sign extension; lanes are written, and say how much is read."""
-    low0, high0, shift0 = plan[0], plan[1], plan[2]
-    low1, high1, shift1 = plan[3], plan[4], plan[5]
-    low2, high2, shift2 = plan[6], plan[7], plan[8]
-    field = np.int64(plan[9])
+    steps, field = steps_of(plan), np.int64(plan[9])
     top, minus = sign[0], sign[1]
     for i in range(lanes.size):
         start = i * field
@@ -213,9 +251,7 @@ def unpack_words(words, lanes, plan, sign):  # type: ignore[no-untyped-def]
         x = words[at] >> np.uint64(skip)
         if skip + field > 64:
             x |= words[at + 1] << np.uint64(64 - skip)
-        x = (x & low2) | ((x << shift2) & high2)
-        x = (x & low1) | ((x << shift1) & high1)
-        x = (x & low0) | ((x << shift0) & high0)
+        x = part_lanes(x, steps)
         # lane-wise (x ^ minus) - minus: the top bits keep a borrow from crossing lanes
         x ^= minus
         lanes[i] = ((x | top) - minus) ^ (~x & top)
@@ -224,15 +260,10 @@ def unpack_words(words, lanes, plan, sign):  # type: ignore[no-untyped-def]
 @kernel
 def spread_fields(fields, lanes, plan, sign):  # type: ignore[no-untyped-def]
     """As `unpack_words`, where every field is a whole uint8, uint16 or uint32."""
-    low0, high0, shift0 = plan[0], plan[1], plan[2]
-    low1, high1, shift1 = plan[3], plan[4], plan[5]
-    low2, high2, shift2 = plan[6], plan[7], plan[8]
+    steps = steps_of(plan)
     top, minus = sign[0], sign[1]
     for i in range(lanes.size):
-        x = np.uint64(fields[i])
-        x = (x & low2) | ((x << shift2) & high2)
-        x = (x & low1) | ((x << shift1) & high1)
-        x = (x & low0) | ((x << shift0) & high0)
+        x = part_in_steps(np.uint64(fields[i]), steps)
         x ^= minus
         lanes[i] = ((x | top) - minus) ^ (~x & top)
 

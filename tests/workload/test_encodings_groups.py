@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from accelsim.workload.encodings import group_kernels as groups
 from accelsim.workload.encodings import pair_kernels as pairs
+from accelsim.workload.encodings.group_tables import plan_for
 from accelsim.workload.encodings.sparse_kernels import nonzero_mask
-from accelsim.workload.packing import pack, words_for
+from accelsim.workload.packing import pack
 from tests.workload.test_encodings_packing import naive_pack
 from tests.workload.test_encodings_sparse import plain_runs
 
@@ -27,15 +28,14 @@ def flat(seed: int, count: int, lane: Any, density: float) -> NDArray[Any]:
     return np.where(rng.random(count) < density, values, 0).astype(lane)
 
 
-def by_groups(values: NDArray[Any], top: int, field: int, step: int) -> tuple[list[int], list[int]]:
-    """Streams of the kernel whatever the density, `step` groups at a time."""
-    room = np.count_nonzero(values) + values.size // (top + 1)
-    runs, taken = (np.zeros(words_for(int(room), bits) + 2, np.uint64) for bits in (field, 8 * values.itemsize))
-    machine = groups.Compactor(values, top, field)
+def by_groups(values: NDArray[Any], top: int, step: int) -> tuple[list[int], list[int]]:
+    """Entries of the kernel whatever the density, `step` groups at a time."""
+    runs = np.zeros(values.size + 16, np.uint8 if top < 256 else np.uint16)
+    taken = np.zeros(values.size + 16, values.dtype)
+    machine, count = groups.Compactor(values, top), 0
     while machine.left:
-        machine.run(step, runs, taken)
-    count = machine.entries
-    return runs[: words_for(count, field)].tolist(), taken.view(values.dtype)[:count].tolist()
+        count += machine.run(step, runs[count:], taken[count:])
+    return runs[:count].tolist(), taken[:count].tolist()
 
 
 @pytest.mark.parametrize("lane", LANES)
@@ -46,8 +46,7 @@ def test_compact_runs_equals_a_plain_one(lane: Any, seed: int, count: int, run_b
     top = (1 << run_bits) - 1
     runs, taken, _ = plain_runs(values, count, top)
     step = data.draw(st.sampled_from([1, 3, 1000]))
-    found_runs, found = by_groups(values, top, run_bits, step)
-    assert found == taken and found_runs == naive_pack(runs, run_bits)
+    assert by_groups(values, top, step) == (runs, taken)
     entries = groups.encode_runs(values, top, run_bits)
     assert entries.count == len(taken) and entries.nonzeros == np.count_nonzero(values)
     assert entries.runs.tolist() == naive_pack(runs, run_bits)
@@ -89,10 +88,13 @@ def test_spread_equals_numpy(seed: int, count: int, density: float, lane: Any) -
     values = flat(seed, count, lane, density)
     nonzeros = values[values != 0]
     assert np.array_equal(groups.spread(nonzero_mask(values), nonzeros, count), values)
+    assert np.array_equal(groups.collect(values, nonzero_mask(values)), nonzeros)
+    if count > 1:  # not where a word may begin
+        assert np.array_equal(groups.collect(values[1:], nonzero_mask(values[1:])), values[1:][values[1:] != 0])
 
 
 def test_expand_bytes_at_every_set() -> None:
-    plan = groups.plan_for(8, 1, 1)
+    plan = plan_for(8, 1)
     octets = np.arange(256, dtype=np.uint8)
     kept = np.unpackbits(octets, bitorder="little").astype(bool)
     values = np.random.default_rng(0).integers(1, 256, int(kept.sum()) + 8).astype(np.uint8)
@@ -123,11 +125,12 @@ def plain_pairs(values: NDArray[Any], signed: bool) -> list[int]:
 )  # fmt: skip
 def test_pairs_equal_plain_ones(seed: int, count: int, density: float, lane: Any, signed: bool) -> None:
     values = flat(seed, count, lane, density)
-    data, entries = pairs.words_of_pairs(values, signed)
+    data, entries, nonzeros = pairs.words_of_pairs(values, signed)
     assert data.tolist() == plain_pairs(values, signed) and entries == len(plain_runs(values, count, 31)[0])
     out = np.zeros(count, lane)
     bits = 8 * values.itemsize
-    assert pairs.place_pairs(data, entries, int(np.count_nonzero(values)), bits, signed, out) == -1
+    assert nonzeros == np.count_nonzero(values)
+    assert pairs.place_pairs(data, entries, nonzeros, bits, signed, out) == -1
     assert np.array_equal(out, values)
 
 
@@ -136,7 +139,7 @@ def test_pairs_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     for lane in LANES[:2]:
         for density in (0.3, 0.9, 1.0):
             values = flat(7, 1000, lane, density)
-            data, _ = pairs.words_of_pairs(values, True)
+            data, *_ = pairs.words_of_pairs(values, True)
             assert data.tolist() == plain_pairs(values, True)
 
 
@@ -145,7 +148,7 @@ def test_values_that_a_width_does_not_have_are_found() -> None:
     for place in (0, 1, 2, 399):
         for value, bits, signed in ((128, 8, True), (0xFF7F, 8, True), (256, 8, False), (2, 2, True), (4, 2, False)):
             values[place] = value
-            data, entries = pairs.words_of_pairs(values, signed)
+            data, entries, _ = pairs.words_of_pairs(values, signed)
             out = np.zeros(400, np.uint16)
             assert pairs.place_pairs(data, entries, 400, bits, signed, out) == -3
             assert pairs.place_pairs(data, entries, 400, 16, signed, out) == -1

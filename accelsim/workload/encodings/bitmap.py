@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from accelsim.base.errors import ConfigError
 from accelsim.base.spec import Spec
 from accelsim.workload.encodings.base import ENCODINGS, Dims, Encoding, Part, Payload
-from accelsim.workload.encodings.group_kernels import spread
-from accelsim.workload.encodings.sparse_kernels import gather, lanes, mask_count, nonzero_mask
+from accelsim.workload.encodings.group_kernels import collect, spread
+from accelsim.workload.encodings.sparse_kernels import lanes, mask_count, nonzero_mask
 from accelsim.workload.packing import pack, unpack, unused_bits_are_zero, value_dtype, words_for
 
 
@@ -64,7 +64,7 @@ class Bitmap(Encoding):
     def pack(self, values: NDArray[Any], bits: int, signed: bool, params: Any) -> tuple[Payload, Spec]:
         flat = lanes(values)
         mask = nonzero_mask(flat)
-        nonzeros = gather(flat, mask)
+        nonzeros = collect(flat, mask)
         return {"mask": mask, "values": pack(nonzeros, bits)}, self.Meta(nonzeros=nonzeros.size)
 
     def layout(self, meta: Any, shape: Dims, bits: int, signed: bool) -> dict[str, Part]:

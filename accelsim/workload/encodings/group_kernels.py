@@ -2,9 +2,11 @@
 
 Elements are seen as unsigned lanes (uint8, uint16, uint32). A *group* is a word of 8, 4 or 2 of them. Which of these
 become entries (the nonzeros, and the zeros that pad a run) is a set of at most 8 bits, and everything that follows
-from the set is looked up: how far each lane moves so that the entries lie side by side, the runs inside the group,
-and how long the streams become. What passes from group to group is the number of zeros since the last entry. So the
-time does not depend on the density, and no branch on the data.
+from the set is looked up: how far each lane moves so that the entries lie side by side (where the processor does not
+gather bits by itself), the runs inside the group, and how many there are. What passes from group to group is the
+number of zeros since the last entry. So the time does not depend on the density, and hardly a branch on the data.
+
+Runs are made in bytes, or in two bytes where they may be longer, and then packed, a piece of the tensor at a time.
 
 The kernels give up the interpreter lock: tensors can be encoded on several threads.
 """
@@ -12,112 +14,20 @@ The kernels give up the interpreter lock: tensors can be encoded on several thre
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.base.bits import has_quick_bits, pdep, pext
 from accelsim.base.kernels import kernel
 from accelsim.base.units import ceil_div
-from accelsim.workload.encodings.sparse_kernels import CHUNK, runs_of, scatter
-from accelsim.workload.packing import Words, pack, words_for
+from accelsim.workload.encodings.group_tables import SHORT, places_of, plan_for
+from accelsim.workload.encodings.sparse_kernels import CHUNK, gather, mask_count, runs_of, scatter
+from accelsim.workload.packing import Words, pack, value_dtype, words_for
 
-_SETS = 256
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What `compact_runs` looks up, for one width of lanes and of runs.
-
-    Attributes
-    ----------
-    lanes : int
-        Elements of a group.
-    kept, trimmed : ndarray of uint8, shape ((lanes + 1) * 256,)
-        For the zeros that the run may still take (at most `lanes` are told apart) and the set of nonzeros: the set of
-        entries. `trimmed` has no padding after the last nonzero.
-    counts : ndarray of uint8, shape (5 * 256,)
-        For each set: zeros before the first and after the last entry; bytes of the values; bits of the runs, of the
-        first half (or all) of the entries, and of the other half.
-    sets : ndarray of uint64, shape (6 * 256,)
-        For each set: lanes that move by 1, 2, 4; runs of the first half (or all) of the entries; runs of the other
-        half; all bits of as many lanes.
-    params : ndarray of uint64
-        See `compact_runs`.
-    """
-
-    lanes: int
-    kept: NDArray[np.uint8]
-    trimmed: NDArray[np.uint8]
-    counts: NDArray[np.uint8]
-    sets: Words
-    params: Words
-
-
-@lru_cache(maxsize=32)
-def plan_for(lane: int, top: int, field: int) -> Plan:
-    """Lanes of `lane` bits; runs up to `top`, in fields of `field` bits (1 to 16)."""
-    lanes = 64 // lane
-    begun = 7 if field % 8 else 0  # bits of a byte that may be there already when runs are appended
-    while min(lanes, 4) * field + begun > 64:
-        lanes //= 2
-    halves = lanes * field + begun > 64
-    first = 4 if halves else lanes
-    shape = (lanes + 1, _SETS)
-    kept, trimmed = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
-    counts, sets = np.zeros((5, _SETS), np.uint8), np.zeros((6, _SETS), np.uint64)
-    for chosen in range(1 << lanes):
-        count, runs = chosen.bit_count(), _runs_inside(chosen, field, top)
-        before = (chosen & -chosen).bit_length() - 1 if chosen else lanes
-        counts[:, chosen] = [before, lanes - chosen.bit_length(), count * lane // 8, min(count, first) * field,
-                             max(0, count - first) * field]  # fmt: skip
-        sets[:, chosen] = [*_moves(chosen, lane), runs % (1 << first * field), runs >> first * field,
-                           (1 << (lane * count)) - 1]  # fmt: skip
-        for room in range(lanes + 1):
-            for table, length in ((kept, lanes), (trimmed, chosen.bit_length())):
-                table[room, chosen] = _padded(chosen, room if room < lanes else length, length, top)
-    ones = sum(1 << at for at in range(0, 64, lane))
-    gather = sum(1 << (64 - lanes + i - lane * (i + 1) + 1) for i in range(lanes))
-    params = [ones * ((1 << (lane - 1)) - 1), gather, lanes, top, int(top < 2 * lanes), lane, int(halves)]
-    flat = (kept.reshape(-1), trimmed.reshape(-1), counts.reshape(-1), sets.reshape(-1))
-    return Plan(lanes, *flat, np.array(params, np.uint64))
-
-
-def _padded(nonzeros: int, room: int, length: int, top: int) -> int:
-    """The set of entries: nonzeros, and each zero that the run before it has no room for."""
-    entries = nonzeros
-    for i in range(length):
-        if nonzeros >> i & 1:
-            room = top
-        elif room == 0:
-            entries |= 1 << i
-            room = top
-        else:
-            room -= 1
-    return entries
-
-
-def _runs_inside(entries: int, field: int, top: int) -> int:
-    """Runs before each entry, those before the first counted from the group's begin, side by side."""
-    runs, at, before = 0, 0, -1
-    for i in range(entries.bit_length()):
-        if entries >> i & 1:
-            runs |= min(i - before - 1, top) << (field * at)
-            at, before = at + 1, i
-    return runs
-
-
-def _moves(entries: int, lane: int) -> list[int]:
-    """Lanes that move down by 1, then by 2, then by 4 lanes until the entries are the lowest ones."""
-    places = [i for i in range(entries.bit_length()) if entries >> i & 1]
-    moves = [0, 0, 0]
-    for step in range(3):
-        for j, place in enumerate(places):
-            if (place - j) >> step & 1:
-                moves[step] |= ((1 << lane) - 1) << (place * lane)
-                places[j] -= 1 << step
-    return moves
+_ELEMENTS = 1 << 17
+"""Whose runs are made at a time, so that they stay in the caches."""
 
 
 @dataclass(frozen=True)
@@ -140,14 +50,18 @@ def encode_runs(flat: NDArray[Any], top: int, field: int) -> Entries:
         whole = np.empty(words_for(taken.size, lane) * 64 // lane, flat.dtype)
         whole[: taken.size] = taken
         return Entries(pack(found, field), whole, taken.size, nonzeros)
-    runs, values = np.empty(words_for(room, field) + 2, np.uint64), np.empty(words_for(room, lane) + 2, np.uint64)
-    machine = Compactor(flat, top, field)
+    runs: Words = np.empty(words_for(room, field), np.uint64)
+    values = np.empty(words_for(room, lane) + 1, np.uint64).view(flat.dtype)
+    machine, part = Compactor(flat, top), np.empty(_ELEMENTS + 128, value_dtype(field, False))
+    done = left = 0
     while machine.left:
-        machine.run(machine.left, runs, values)
-    count = machine.entries
-    used, words = ceil_div(count * field, 8), words_for(count, field)
-    runs.view(np.uint8)[used : 8 * words] = 0
-    return Entries(runs[:words], values.view(flat.dtype)[: words_for(count, lane) * 64 // lane], count, nonzeros)
+        count = left + machine.run(_ELEMENTS // machine.lanes, part[left:], values[done + left :])
+        whole_words = count // 64 * 64 if machine.left else count
+        at = done * field // 64
+        pack(part[:whole_words], field, runs[at : at + words_for(whole_words, field)])
+        done, left = done + whole_words, count - whole_words
+        part[:left] = part[whole_words:count]
+    return Entries(runs[: words_for(done, field)], values[: words_for(done, lane) * 64 // lane], done, nonzeros)
 
 
 def few(entries: int, flat: NDArray[Any], top: int) -> bool:
@@ -160,150 +74,230 @@ class Compactor:
 
     Attributes
     ----------
+    lanes : int
+        Elements of a group.
     left : int
         Groups that are still to be looked at: none beyond the last nonzero.
     """
 
-    def __init__(self, flat: NDArray[Any], top: int, field: int) -> None:
-        self._plan = plan_for(8 * flat.itemsize, top, field)
-        self._itemsize = flat.itemsize
-        lanes, size = self._plan.lanes, _used(flat)
-        whole = max(0, size - 1) // lanes * lanes
+    def __init__(self, flat: NDArray[Any], top: int) -> None:
+        self._plan = plan_for(8 * flat.itemsize, top)
+        self.lanes, size = self._plan.lanes, _used(flat)
+        whole = max(0, size - 1) // self.lanes * self.lanes
         if flat.ctypes.data % 8:
             flat = flat.copy()
-        word = f"u{lanes * flat.itemsize}"
-        last = np.zeros(lanes, flat.dtype)
+        last = np.zeros(self.lanes, flat.dtype)
         last[: size - whole] = flat[whole:size]
-        self._groups, self._last, self._at = flat[:whole].view(word), last.view(word), 0
+        self._groups, self._last, self._at = flat[:whole].view(np.uint64), last.view(np.uint64), 0
         self.left = self._groups.size + 1 if size else 0
-        self._progress = np.zeros(5, np.uint64)
+        self._zeros = 0
 
-    @property
-    def entries(self) -> int:
-        """In the streams so far."""
-        return int(self._progress[1]) // self._itemsize
+    def run(self, groups: int, runs: NDArray[Any], values: NDArray[Any]) -> int:
+        """Write the entries of the next groups, and return how many they are.
 
-    def rewind(self, entries: int) -> None:
-        """Write on behind so many entries; for runs of one byte."""
-        self._progress[1], self._progress[2] = entries * self._itemsize, entries
-
-    @np.errstate(over="ignore")  # products are cut off on purpose, which numpy, without the compiler, tells
-    def run(self, groups: int, runs: Words, values: Words) -> None:
-        """Append the entries of the next groups; the streams need room for them, and a word more."""
-        plan = self._plan
+        runs : uint8, or uint16 for runs of more than 255; values : lanes. Both need room for a group's entries more.
+        """
         part = self._groups[self._at : self._at + groups]
-        tables = plan.counts, plan.sets, plan.params, self._progress, runs.view(np.uint8), values.view(np.uint8)
-        compact_runs(part, plan.kept, *tables)
+        count = self._write(part, self._plan.kept, runs, values)
         self._at += part.size
         self.left -= part.size
         if self.left == 1 and part.size < groups:
-            compact_runs(self._last, plan.trimmed, *tables)
+            count += self._write(self._last, self._plan.trimmed, runs[count:], values[count:])
             self.left = 0
+        return count
+
+    @np.errstate(over="ignore")  # products are cut off on purpose, which numpy, without the compiler, tells
+    def _write(self, groups: Words, kept: NDArray[Any], runs: NDArray[Any], values: NDArray[Any]) -> int:
+        plan, streams = self._plan, (runs, values.view(np.uint8))
+        tables = kept, plan.counts, plan.sets, plan.params
+        if plan.params[3] < SHORT:
+            found = compact_short_runs(groups, self._zeros, *tables, *streams)
+        else:
+            found = compact_long_runs(groups, self._zeros, *tables, plan.more, *streams)
+        self._zeros = int(found[1])
+        return int(found[0])
 
 
 def _used(flat: NDArray[Any]) -> int:
     """Elements up to the last nonzero."""
-    for end in range(flat.size, 0, -CHUNK):
-        begin = max(0, end - CHUNK)
+    end, step = flat.size, 64
+    while end:
+        begin = max(0, end - step)
         found = np.flatnonzero(flat[begin:end])
         if found.size:
             return begin + int(found[-1]) + 1
+        end, step = begin, min(4 * step, CHUNK)
     return 0
+
+
+@np.errstate(over="ignore")
+def collect(flat: NDArray[Any], mask: Words) -> NDArray[Any]:
+    """The nonzeros, in order; mask is `nonzero_mask(flat)`."""
+    count = mask_count(mask)
+    if flat.itemsize > 1 or 16 * count < flat.size:
+        return gather(flat, mask, count)
+    whole = flat.size // 8 * 8
+    rest = flat[whole:]
+    out: NDArray[Any] = np.empty(count + 8, flat.dtype)
+    plan = plan_for(8, 1)
+    groups = flat[:whole] if flat.ctypes.data % 8 == 0 else flat[:whole].copy()
+    compact_bytes(groups.view(np.uint64), mask.view(np.uint8), plan.counts, plan.sets, out)
+    out[count - np.count_nonzero(rest) : count] = rest[rest != 0]
+    return out[:count]
 
 
 @np.errstate(over="ignore")
 def spread(mask: Words, nonzeros: NDArray[Any], count: int) -> NDArray[Any]:
     """`count` lanes with the nonzeros, in order, where the mask's bits are set; none are set beyond."""
-    out = np.zeros(ceil_div(count, 8) * 8, nonzeros.dtype)
-    if nonzeros.itemsize > 1 or 2 * nonzeros.size <= count:
+    if nonzeros.itemsize > 1 or 8 * nonzeros.size <= count:
+        out: NDArray[Any] = np.zeros(count, nonzeros.dtype)
         scatter(mask, nonzeros, out)
-    else:
-        room = np.empty(nonzeros.size + 8, np.uint8)
-        room[: nonzeros.size] = nonzeros
-        plan = plan_for(8, 1, 1)
-        expand_bytes(mask.view(np.uint8), room, plan.counts, plan.sets, out.view(np.uint64))
-    return out[:count]
+        return out
+    room, words = np.empty(nonzeros.size + 8, np.uint8), np.empty(ceil_div(count, 8), np.uint64)
+    room[: nonzeros.size] = nonzeros
+    plan = plan_for(8, 1)
+    expand_bytes(mask.view(np.uint8), room, plan.counts, plan.sets, words)
+    return words.view(np.uint8)[:count]
 
 
 @np.errstate(over="ignore")
 def decode_runs(runs: Words, values: NDArray[Any], nonzeros: int, field: int, out: NDArray[Any]) -> int:
     """The inverse, where the longest run fills its field: see `spread_runs`. `nonzeros` is the number in values."""
-    return int(spread_runs(runs, values, nonzeros < values.size, 32 * values.size > 31 * out.size, field, out))
+    entry, place = 0, 0
+    if field <= 2 and out.itemsize == 1:
+        plan = plan_for(8, 1)
+        tables = places_of(field), plan.counts, plan.sets, plan.params
+        entry, place = spread_short_runs(runs.view(np.uint8), values, *tables, field, out)
+        if place < 0:
+            return int(entry)
+    dense = 32 * values.size > 31 * out.size
+    return int(spread_runs(runs, values, nonzeros < values.size, dense, field, entry, place, out))
+
+
+@kernel
+def nonzero_lanes(x, low, factor, shift):  # type: ignore[no-untyped-def]
+    """The set of lanes of a group that are not zero."""
+    return (((((x & low) + low) | x) & ~low) * factor) >> shift
+
+
+@kernel
+def bring_together(x, sets, chosen, by_one):  # type: ignore[no-untyped-def]
+    """The lanes of a set, in order, in the lowest lanes, of `by_one` bits; above them anything."""
+    by_two = min(np.uint64(63), by_one + by_one)  # nothing moves so far in wide lanes
+    by_four = min(np.uint64(63), by_two + by_two)
+    moved = x & sets[chosen]
+    x = (x ^ moved) | (moved >> by_one)
+    moved = x & sets[chosen + np.uint64(256)]
+    x = (x ^ moved) | (moved >> by_two)
+    moved = x & sets[chosen + np.uint64(512)]
+    return (x ^ moved) | (moved >> by_four)
+
+
+@bring_together.instead(has_quick_bits)
+def _bring_together(x, sets, chosen, by_one):  # type: ignore[no-untyped-def]
+    return pext(x, sets[chosen + np.uint64(768)])
+
+
+@kernel
+def bring_apart(x, sets, chosen):  # type: ignore[no-untyped-def]
+    """The inverse, for lanes of 8 bits: the lowest ones to their places, zeros elsewhere."""
+    one, two, four = np.uint64(8), np.uint64(16), np.uint64(32)
+    x &= sets[chosen + np.uint64(1024)]
+    moves = sets[chosen + np.uint64(512)]
+    x = (x & ~(moves >> four)) | ((x << four) & moves)
+    moves = sets[chosen + np.uint64(256)]
+    x = (x & ~(moves >> two)) | ((x << two) & moves)
+    moves = sets[chosen]
+    return (x & ~(moves >> one)) | ((x << one) & moves)
+
+
+@bring_apart.instead(has_quick_bits)
+def _bring_apart(x, sets, chosen):  # type: ignore[no-untyped-def]
+    return pdep(x, sets[chosen + np.uint64(768)])
+
+
+@kernel
+def put_entries(x, run, more, chosen, at, byte, runs, values):  # type: ignore[no-untyped-def]
+    """The entries of a group, x their lanes, to place `at` of runs and `byte` of values, and beyond them anything."""
+    for b in range(8):  # becomes one store
+        values[byte + np.uint64(b)] = np.uint8(x >> np.uint64(8 * b))
+    if more is None:  # which the compiler sees
+        for b in range(8):
+            runs[at + np.uint64(b)] = np.uint8(run >> np.uint64(8 * b))
+    else:
+        others = more[chosen]
+        for b in range(4):
+            runs[at + np.uint64(b)] = np.uint16(run >> np.uint64(16 * b))
+        for b in range(4):
+            runs[at + np.uint64(b + 4)] = np.uint16(others >> np.uint64(16 * b))
 
 
 @kernel(nogil=True)
-def compact_runs(groups, kept, counts, sets, params, progress, runs, values):  # type: ignore[no-untyped-def]
-    """Append the entries of groups to two streams of bytes.
+def compact_long_runs(groups, zeros, kept, counts, sets, params, more, runs, values):  # type: ignore[no-untyped-def]
+    """The entries of groups, where a group is not longer than the longest run: padding is rare.
 
-    groups : lanes, 16 to 64 bits of them; kept, counts, sets : see `Plan`
-    params : mask of all bits of a lane but the top one; factor that collects the top bits; lanes of a group; longest
-        run; whether padding is so usual that it is looked up for every group; bits of a lane; whether runs are appended
-        in two halves
-    progress : read and written: zeros since the last entry; bytes of values; whole bytes of runs, and what is to
-        follow them, and its bits
+    groups : words of lanes; zeros : before them; kept, counts, sets, params, more : see `Plan`
+    runs : uint8, or if there is more uint16, written; values : bytes of lanes, written
+    Returns the number of entries and the zeros after the last of them.
     """
-    one, eight = np.uint64(1), np.uint64(8)
-    low, factor, lanes, top = params[0], params[1], params[2], params[3]
-    always, by_one, halves = params[4] != np.uint64(0), params[5], params[6] != np.uint64(0)
-    by_two = min(np.uint64(63), by_one + by_one)  # nothing moves so far in wide lanes
-    by_four = min(np.uint64(63), by_two + by_two)
-    shift = np.uint64(64) - lanes
-    state, at, end, word, fill = progress[0], progress[1], progress[2], progress[3], progress[4]
+    low, factor, lanes, top, lane, scale = params[0], params[1], params[2], params[3], params[4], params[5]
+    shift, state, at = np.uint64(64) - lanes, np.uint64(zeros), np.uint64(0)
     for i in range(groups.size):
-        x = np.uint64(groups[i])
-        chosen = (((((x & low) + low) | x) & ~low) * factor) >> shift
-        if always or state + np.uint64(counts[chosen]) > top:
-            chosen = np.uint64(kept[(min(top - state, lanes) << eight) | chosen])
+        x = groups[i]
+        chosen = np.uint64(nonzero_lanes(x, low, factor, shift))
+        if state + np.uint64(counts[chosen]) > top:
+            chosen = np.uint64(kept[(min(top - state, lanes) << np.uint64(8)) | chosen])
         if chosen == np.uint64(0):
             state += lanes
             continue
-        run = sets[chosen + np.uint64(768)] + state
+        x = np.uint64(bring_together(x, sets, chosen, lane))
+        run = sets[chosen + np.uint64(1280)] + state
+        put_entries(x, run, more, chosen, at, at << scale, runs, values)
         state = np.uint64(counts[chosen + np.uint64(256)])
-        moved = x & sets[chosen]
-        x = (x ^ moved) | (moved >> by_one)
-        moved = x & sets[chosen + np.uint64(256)]
-        x = (x ^ moved) | (moved >> by_two)
-        moved = x & sets[chosen + np.uint64(512)]
-        x = (x ^ moved) | (moved >> by_four)
-        for b in range(8):  # becomes one store
-            values[at + np.uint64(b)] = np.uint8(x >> np.uint64(8 * b))
         at += np.uint64(counts[chosen + np.uint64(512)])
-        word |= run << fill
-        for b in range(8):
-            runs[end + np.uint64(b)] = np.uint8(word >> np.uint64(8 * b))
-        used = fill + np.uint64(counts[chosen + np.uint64(768)])
-        fill = used & np.uint64(7)
-        end += used >> np.uint64(3)
-        word = (word >> (used & np.uint64(56))) & ((one << fill) - one)
-        if halves:
-            word |= sets[chosen + np.uint64(1024)] << fill
-            for b in range(8):
-                runs[end + np.uint64(b)] = np.uint8(word >> np.uint64(8 * b))
-            used = fill + np.uint64(counts[chosen + np.uint64(1024)])
-            fill = used & np.uint64(7)
-            end += used >> np.uint64(3)
-            word = (word >> (used & np.uint64(56))) & ((one << fill) - one)
-    progress[0], progress[1], progress[2], progress[3], progress[4] = state, at, end, word, fill
+    return np.int64(at), np.int64(state)
+
+
+@kernel(nogil=True)
+def compact_short_runs(groups, zeros, kept, counts, sets, params, runs, values):  # type: ignore[no-untyped-def]
+    """As `compact_long_runs`, for runs of less than 16 zeros, without a branch."""
+    low, factor, lanes, lane, scale = params[0], params[1], params[2], params[4], params[5]
+    shift, state, at = np.uint64(64) - lanes, np.uint64(zeros << 8), np.uint64(0)
+    for i in range(groups.size):
+        x = groups[i]
+        found = np.uint64(kept[state | np.uint64(nonzero_lanes(x, low, factor, shift))])
+        chosen = found & np.uint64(255)
+        x = np.uint64(bring_together(x, sets, chosen, lane))
+        run = sets[chosen + np.uint64(1280)] + (state >> np.uint64(8))
+        put_entries(x, run, None, chosen, at, at << scale, runs, values)
+        state = found ^ chosen
+        at += np.uint64(counts[chosen + np.uint64(512)])
+    return np.int64(at), np.int64(state >> np.uint64(8))
+
+
+@kernel(nogil=True)
+def compact_bytes(groups, octets, counts, sets, out):  # type: ignore[no-untyped-def]
+    """Append those bytes of groups[i] whose bits are set in octets[i]; `out` has a word to spare."""
+    at = np.uint64(0)
+    for i in range(groups.size):
+        chosen = np.uint64(octets[i])
+        x = np.uint64(bring_together(groups[i], sets, chosen, np.uint64(8)))
+        for b in range(8):  # becomes one store
+            out[at + np.uint64(b)] = np.uint8(x >> np.uint64(8 * b))
+        at += np.uint64(counts[chosen + np.uint64(512)])
 
 
 @kernel(nogil=True)
 def expand_bytes(octets, values, counts, sets, out):  # type: ignore[no-untyped-def]
     """out[i] = eight bytes, those whose bits are set in octets[i] the next of `values`, which has a word to spare."""
-    one, two, four = np.uint64(8), np.uint64(16), np.uint64(32)
     at = np.uint64(0)
     for i in range(out.size):
         chosen = np.uint64(octets[i])
         x = np.uint64(0)
         for b in range(8):  # becomes one load
             x |= np.uint64(values[at + np.uint64(b)]) << np.uint64(8 * b)
-        x &= sets[chosen + np.uint64(1280)]
         at += np.uint64(counts[chosen + np.uint64(512)])
-        moves = sets[chosen + np.uint64(512)]
-        x = (x & ~(moves >> four)) | ((x << four) & moves)
-        moves = sets[chosen + np.uint64(256)]
-        x = (x & ~(moves >> two)) | ((x << two) & moves)
-        moves = sets[chosen]
-        out[i] = (x & ~(moves >> one)) | ((x << one) & moves)
+        out[i] = bring_apart(x, sets, chosen)
 
 
 @kernel
@@ -315,11 +309,44 @@ def fields_at(words, bit):  # type: ignore[no-untyped-def]
 
 
 @kernel(nogil=True)
-def spread_runs(runs, values, padded, dense, field, out):  # type: ignore[no-untyped-def]
+def spread_short_runs(octets, values, places, counts, sets, params, field, out):  # type: ignore[no-untyped-def]
+    """As `spread_runs`, for fields of 1 or 2 bits and bytes, as far as whole words of these can be read and written.
+
+    octets : the runs, 8 // field in each; places : see `places_of`; counts, sets, params : see `Plan`, for bytes
+    Returns the entries and elements done; or an entry, as `spread_runs` does, and -1.
+    """
+    byte, eight, few = np.uint64(255), np.uint64(8), np.uint64(8 // field)
+    low, factor, shift = params[0], params[1], np.uint64(56)
+    size, entries, mine = np.uint64(out.size), np.uint64(values.size), (np.uint64(1) << few) - np.uint64(1)
+    place, e, i = np.uint64(0), np.uint64(0), np.uint64(0)
+    while e + eight < entries and place + np.uint64(16) <= size:
+        found, x = places[octets[i]], np.uint64(0)
+        for b in range(8):  # becomes one load
+            x |= np.uint64(values[e + np.uint64(b)]) << np.uint64(8 * b)
+        nonzeros = np.uint64(nonzero_lanes(x, low, factor, shift))
+        if mine & ~(nonzeros | (found >> np.uint64(16))) != np.uint64(0):
+            return np.int64(e), -1
+        first, other = found & byte, (found >> eight) & byte
+        used = np.uint64(counts[first + np.uint64(512)]) & np.uint64(7)  # of 8 there are no others
+        y = np.uint64(bring_apart(x, sets, first))
+        x = np.uint64(bring_apart(x >> (used << np.uint64(3)), sets, other))
+        for b in range(8):  # becomes one store
+            out[place + np.uint64(b)] = np.uint8(y >> np.uint64(8 * b))
+        for b in range(8):
+            out[place + np.uint64(b + 8)] = np.uint8(x >> np.uint64(8 * b))
+        place += found >> np.uint64(24)
+        e += few
+        i += np.uint64(1)
+    return np.int64(e), np.int64(place)
+
+
+@kernel(nogil=True)
+def spread_runs(runs, values, padded, dense, field, entry, begin, out):  # type: ignore[no-untyped-def]
     """Put entries into `out`, flat lanes that are all zeros before.
 
     runs : words of fields of `field` bits, of which the longest run fills one; values : lanes
     padded : whether values may hold zeros; dense : whether to look for eight runs of nothing
+    entry, begin : entries to leave out, and the elements they reach over
 
     Returns -1, or the first entry found (with others of its eight unseen) that no tensor has: it leads beyond the
     last element, or is zero without being a padding zero before another entry.
@@ -328,7 +355,7 @@ def spread_runs(runs, values, padded, dense, field, out):  # type: ignore[no-unt
     most = (one << width) - one
     size, entries, reach = np.uint64(out.size), np.uint64(values.size), np.uint64(8) << width
     half = np.uint64(64 - 4 * field)
-    place, e = np.uint64(0), np.uint64(0)
+    place, e = np.uint64(begin), np.uint64(entry)
     while e < entries:
         if e + np.uint64(8) < entries and place + reach <= size:
             first = fields_at(runs, e * width)
@@ -376,20 +403,36 @@ def spread_runs(runs, values, padded, dense, field, out):  # type: ignore[no-unt
     return -1
 
 
-@compact_runs.warms_up_with
+@compact_long_runs.warms_up_with
+def _long_example() -> tuple[Any, ...]:
+    plan, room = plan_for(8, 31), np.zeros(16, np.uint8)
+    return np.zeros(2, np.uint64), 0, plan.kept, plan.counts, plan.sets, plan.params, plan.more, room, room.copy()
+
+
+@compact_short_runs.warms_up_with
+def _short_example() -> tuple[Any, ...]:
+    plan, room = plan_for(8, 15), np.zeros(16, np.uint8)
+    return np.zeros(2, np.uint64), 0, plan.kept, plan.counts, plan.sets, plan.params, room, room.copy()
+
+
+@compact_bytes.warms_up_with
 def _compact_example() -> tuple[Any, ...]:
-    plan = plan_for(8, 31, 5)
-    zeros = np.zeros(2, np.uint64)
-    streams = np.zeros(16, np.uint8), np.zeros(16, np.uint8)
-    return zeros, plan.kept, plan.counts, plan.sets, plan.params, np.zeros(5, np.uint64), *streams
+    plan = plan_for(8, 1)
+    return np.ones(1, np.uint64), np.ones(1, np.uint8), plan.counts, plan.sets, np.ones(9, np.uint8)
 
 
 @expand_bytes.warms_up_with
 def _expand_example() -> tuple[Any, ...]:
-    plan = plan_for(8, 1, 1)
+    plan = plan_for(8, 1)
     return np.ones(1, np.uint8), np.ones(9, np.uint8), plan.counts, plan.sets, np.zeros(1, np.uint64)
+
+
+@spread_short_runs.warms_up_with
+def _short_runs_example() -> tuple[Any, ...]:
+    plan, room = plan_for(8, 1), np.zeros(16, np.uint8)
+    return np.zeros(2, np.uint8), room, places_of(1), plan.counts, plan.sets, plan.params, 1, room.copy()
 
 
 @spread_runs.warms_up_with
 def _spread_example() -> tuple[Any, ...]:
-    return np.zeros(1, np.uint64), np.ones(1, np.uint8), False, False, 5, np.zeros(4, np.uint8)
+    return np.zeros(1, np.uint64), np.ones(1, np.uint8), False, False, 5, 0, 0, np.zeros(4, np.uint8)

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.base.bits import has_quick_bits, pdep
 from accelsim.base.kernels import kernel
 from accelsim.base.units import ceil_div
 from accelsim.workload.encodings.group_kernels import Compactor, few
 from accelsim.workload.encodings.sparse_kernels import runs_of
-from accelsim.workload.packing import Words, value_dtype, words_for
+from accelsim.workload.packing import Words, value_dtype
 
 TOP = 31
 """The longest run."""
@@ -20,37 +21,35 @@ _ELEMENTS = 1 << 16
 """Whose entries are made at a time, so that what is between stays in the caches."""
 
 
-def words_of_pairs(flat: NDArray[Any], signed: bool) -> tuple[Words, int]:
-    """Words of flat lanes of one or two bytes, without the mark of the last, and the number of entries."""
-    room = int(np.count_nonzero(flat)) + flat.size // (TOP + 1)
+def words_of_pairs(flat: NDArray[Any], signed: bool) -> tuple[Words, int, int]:
+    """Words of flat lanes of one or two bytes, without the mark of the last; numbers of entries and of nonzeros."""
+    nonzeros = int(np.count_nonzero(flat))
+    room = nonzeros + flat.size // (TOP + 1)
     data: Words = np.empty(ceil_div(room, 3) + 1, np.uint64)
     wide, kind = np.int16 if signed else np.uint16, value_dtype(8 * flat.itemsize, signed)
     if few(room, flat, TOP):
         found, taken, _ = runs_of(flat, flat.size, TOP.bit_length())
         words = ceil_div(found.size, 3)
-        run_list, numbers = np.zeros(3 * words, np.uint8), np.zeros(3 * words, wide)
+        run_list, numbers = np.zeros(3 * words + 1, np.uint8), np.zeros(3 * words + 1, wide)
         run_list[: found.size], numbers[: found.size] = found, taken.view(kind)
         pair_words(run_list, numbers.view(np.uint16), data[:words])
-        return data[:words], found.size
-    machine, groups = Compactor(flat, TOP, 8), _ELEMENTS * flat.itemsize // 8
-    runs, values = np.empty(words_for(_ELEMENTS, 8) + 3, np.uint64), np.empty(words_for(_ELEMENTS, 16) + 3, np.uint64)
-    run_list, value_list = runs.view(np.uint8), values.view(kind)
+        return data[:words], found.size, nonzeros
+    machine = Compactor(flat, TOP)
+    run_list, taken = np.empty(_ELEMENTS + 16, np.uint8), np.empty(_ELEMENTS + 16, flat.dtype)
     made = left = 0
     while machine.left:
-        machine.rewind(left)
-        machine.run(groups, runs, values)
-        entries = machine.entries
+        entries = left + machine.run(_ELEMENTS // machine.lanes, run_list[left:], taken[left:])
         if not machine.left:  # empty places of the last word
             run_list[entries : entries + 2] = 0
-            value_list[entries : entries + 2] = 0
+            taken[entries : entries + 2] = 0
         words = entries // 3 if machine.left else ceil_div(entries, 3)
-        numbers = value_list[: 3 * words].astype(wide, copy=False).view(np.uint16)
+        numbers = taken[: 3 * words + 1].view(kind).astype(wide, copy=False).view(np.uint16)
         pair_words(run_list, numbers, data[made : made + words])
         left = entries - 3 * words
         made += words
         if machine.left:
-            run_list[:left], value_list[:left] = run_list[3 * words : entries], value_list[3 * words : entries]
-    return data[:made], 3 * made + min(left, 0)
+            run_list[:left], taken[:left] = run_list[3 * words : entries], taken[3 * words : entries]
+    return data[:made], 3 * made + min(left, 0), nonzeros
 
 
 def place_pairs(data: Words, count: int, nonzeros: int, bits: int, signed: bool, out: NDArray[Any]) -> int:
@@ -61,15 +60,34 @@ def place_pairs(data: Words, count: int, nonzeros: int, bits: int, signed: bool,
         return int(spread_pairs(data, count, nonzeros < count, int(signed), np.uint64(places), out))
 
 
+@kernel
+def three_pairs(runs, values):  # type: ignore[no-untyped-def]
+    """A word of three pairs, from the three lowest bytes of `runs` and the three lowest uint16 of `values`."""
+    byte, number = np.uint64(0xFF), np.uint64(0xFFFF)
+    first = (runs & byte) | ((values & number) << np.uint64(5))
+    second = ((runs >> np.uint64(8)) & byte) | (((values >> np.uint64(16)) & number) << np.uint64(5))
+    third = ((runs >> np.uint64(16)) & byte) | (((values >> np.uint64(32)) & number) << np.uint64(5))
+    return first | (second << np.uint64(21)) | (third << np.uint64(42))
+
+
+@three_pairs.instead(has_quick_bits)
+def _three_pairs(runs, values):  # type: ignore[no-untyped-def]
+    at_runs = np.uint64(0xFF << 42 | 0xFF << 21 | 0xFF)
+    at_values = np.uint64(0xFFFF << 47 | 0xFFFF << 26 | 0xFFFF << 5)
+    return pdep(runs, at_runs) | pdep(values, at_values)
+
+
 @kernel(nogil=True)
 def pair_words(runs, values, data):  # type: ignore[no-untyped-def]
-    """data[i] = three pairs: runs, 5 bits, each below its value, uint16."""
+    """data[i] = three pairs: runs, 5 bits, each below its value, uint16. Both have an element to spare."""
     for i in range(data.size):
-        k = 3 * i
-        first = np.uint64(runs[k]) | (np.uint64(values[k]) << np.uint64(5))
-        second = np.uint64(runs[k + 1]) | (np.uint64(values[k + 1]) << np.uint64(5))
-        third = np.uint64(runs[k + 2]) | (np.uint64(values[k + 2]) << np.uint64(5))
-        data[i] = first | (second << np.uint64(21)) | (third << np.uint64(42))
+        k = np.uint64(3 * i)
+        some, others = np.uint64(0), np.uint64(0)
+        for b in range(4):  # become one load each
+            some |= np.uint64(runs[k + np.uint64(b)]) << np.uint64(8 * b)
+        for b in range(4):
+            others |= np.uint64(values[k + np.uint64(b)]) << np.uint64(16 * b)
+        data[i] = three_pairs(some, others)
 
 
 @kernel(nogil=True)
@@ -124,7 +142,7 @@ def spread_pairs(data, count, padded, signed, above, out):  # type: ignore[no-un
 
 @pair_words.warms_up_with
 def _pair_example() -> tuple[Any, ...]:
-    return np.zeros(3, np.uint8), np.zeros(3, np.uint16), np.zeros(1, np.uint64)
+    return np.zeros(4, np.uint8), np.zeros(4, np.uint16), np.zeros(1, np.uint64)
 
 
 @spread_pairs.warms_up_with

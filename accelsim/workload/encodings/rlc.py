@@ -134,10 +134,10 @@ class EyerissRunLength(Encoding):
         nonzeros: int = pydantic.Field(ge=0)
 
     def pack(self, values: NDArray[Any], bits: int, signed: bool, params: Any) -> tuple[Payload, Spec]:
-        data, entries = words_of_pairs(lanes(values), signed)
+        data, entries, nonzeros = words_of_pairs(lanes(values), signed)
         if data.size:
             data[-1] |= _MARK
-        return {"data": data}, self.Meta(entries=entries, nonzeros=int(np.count_nonzero(values)))
+        return {"data": data}, self.Meta(entries=entries, nonzeros=nonzeros)
 
     def layout(self, meta: Any, shape: Dims, bits: int, signed: bool) -> dict[str, Part]:
         check_count(meta.entries, prod(shape), "entries")

@@ -42,9 +42,10 @@ def mask_count(mask: Words) -> int:
 
 
 @np.errstate(over="ignore")  # a product of `lowest` is cut off on purpose, which numpy, without the compiler, tells
-def gather(flat: NDArray[Any], mask: Words) -> NDArray[Any]:
-    """The nonzeros, in order; mask is `nonzero_mask(flat)`."""
-    count = mask_count(mask)
+def gather(flat: NDArray[Any], mask: Words, count: int | None = None) -> NDArray[Any]:
+    """The nonzeros, in order; mask is `nonzero_mask(flat)`, count its set bits if known."""
+    if count is None:
+        count = mask_count(mask)
     out: NDArray[Any] = np.empty(count + 1, flat.dtype)
     if 4 * count > flat.size:  # so many that looking at every element is quicker
         gather_nonzero(flat, out)
