@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from accelsim.base.errors import ConfigError, unknown_name
 
 PACKAGE = Path(__file__).resolve().parent.parent
+
+_CALLED = {"arch_configs": "an architecture", "workloads": "a workload"}
 
 
 def shipped_dir(folder: str) -> Path:
@@ -30,12 +33,24 @@ def find(name: str, folder: str, kind: str, suffixes: tuple[str, ...] = (".yaml"
     """
     path = Path(name)
     if path.suffix or len(path.parts) > 1:
-        if path.is_file():
+        if is_file(path):
             return path
         if len(path.parts) > 1 or path.suffix in suffixes:
-            raise ConfigError(f"there is no such {kind} file", name)
+            there = "must be a file, but it is a directory" if os.path.isdir(name) else f"there is no such {kind} file"
+            raise ConfigError(there, name)
     for suffix in suffixes:
         candidate = shipped_dir(folder) / f"{name}{suffix}"
-        if candidate.is_file():
+        if is_file(candidate):
             return candidate
+    for other, called in _CALLED.items():
+        if folder in _CALLED and other != folder and name in shipped_names(other, (".yaml", ".trace")):
+            raise ConfigError(f"must be {_CALLED[folder]}, but is the name of {called}", name)
     raise unknown_name(kind, name, shipped_names(folder, suffixes))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file; a name that no file can have (too long, with a null) is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

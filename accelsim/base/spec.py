@@ -52,6 +52,9 @@ _SAYS = {
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
     "none_required": "must be empty",
+    "string_too_short": "must not be empty text",
+    "invalid_key": "keys must be text",
+    "finite_number": "must be a finite number",
 }
 
 
@@ -77,6 +80,9 @@ def _explain(model: type[Spec], document: Document, prefix: KeyPath, value: Any,
         return f"{where}: must be one of {ctx.get('expected')}, got {_short(got)}"
     if kind == "value_error":
         return f"{where}: {ctx['error']}"
+    if kind == "too_short" or kind == "too_long":
+        bound = f"at least {ctx['min_length']}" if kind == "too_short" else f"at most {ctx['max_length']}"
+        return f"{where}: must have {bound} items, got {_short(got)}"
     text = _SAYS.get(kind, error["msg"][0].lower() + error["msg"][1:])
     return f"{where}: {text}, got {_short(got)}"
 

@@ -82,9 +82,11 @@ def _onnx(options: argparse.Namespace, out: Path, common: dict[str, Any]) -> Any
 def _array(path: str) -> Any:
     import numpy as np
 
+    from zipfile import BadZipFile
+
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise ConfigError(f"must be a .npy file of numbers: {error}", path) from None
     if not isinstance(array, np.ndarray):
         raise ConfigError("must be a .npy file with one array", path)

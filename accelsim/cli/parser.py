@@ -90,10 +90,10 @@ Architectures, networks, topologies, ONNX models and traces. Prints one line for
 
 _CAPTURE = """
 examples:
-  accelsim capture efficientnet_lite0 --out lite0.trace
-  accelsim capture efficientnet_lite0 --image my_photo.jpg --out lite0.trace
-  accelsim capture model.onnx --input image=batch.npy --out model.trace
-  accelsim capture lenet_digits --image 7 --out seven.trace    a shipped network, sample 7 of its test data
+  accelsim capture efficientnet_lite0 -o lite0.trace
+  accelsim capture efficientnet_lite0 --image my_photo.jpg -o lite0.trace
+  accelsim capture model.onnx --input image=batch.npy -o model.trace
+  accelsim capture lenet_digits --image 7 -o seven.trace    a shipped network, sample 7 of its test data
   accelsim run tpu_v1 lite0.trace
 
 MODEL is one of the real networks that pip can bring (`accelsim list real`), lenet_digits, or an ONNX file, which
@@ -263,7 +263,7 @@ def _add_others(commands: Any) -> None:
 
     p = _command(commands, "capture", "run a real network on real input and write its trace", _CAPTURE)
     p.add_argument("model", metavar="MODEL", help="a real network (see below) or an ONNX file")
-    p.add_argument("--out", required=True, metavar="FILE", help="the trace to write")
+    p.add_argument("-o", "--out", required=True, metavar="FILE", help="the trace to write")
     p.add_argument("--image", metavar="FILE", help="photograph, by file or shipped name; sample number of lenet_digits")
     p.add_argument("--input", action="append", default=[], metavar="NAME=FILE.npy", help="input of an ONNX model")
     p.add_argument("--weight-bits", type=int, default=8, metavar="K", help="1 to 16 (default: 8)")

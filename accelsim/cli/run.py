@@ -29,6 +29,8 @@ def command_run(options: argparse.Namespace) -> int:
     trace = traces[0]
     if len(traces) > 1:
         _refuse_single(outputs, options)
+    if options.accuracy:
+        _check_accuracy(arch, options.workload)
     announce_compilation(options.quiet)
     with progress_bar("simulating", options.quiet) as bar:
         results = [simulate(arch, one, progress=bar.update) for one in traces]
@@ -49,14 +51,23 @@ def command_run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _accuracy(arch: Any, workload: str) -> str:
-    """How many real inputs a trained network gets right when crossbars compute its products."""
+def _check_accuracy(arch: Any, workloads: list[str]) -> None:
+    """Refuse `--accuracy` before the run where there is none to be had."""
     from accelsim.engines.crossbar import Crossbar
-    from accelsim.engines.crossbars.accuracy import accuracy
     from accelsim.workload.trained import trained_network
 
     if not isinstance(arch.engine, Crossbar):
         raise ConfigError(f"needs an engine of crossbars, got {arch.engine.kind!r}", "--accuracy")
+    if len(workloads) > 1:
+        raise ConfigError("takes one network, by its name; several traces hold one input each", "--accuracy")
+    trained_network(workloads[0])
+
+
+def _accuracy(arch: Any, workload: str) -> str:
+    """How many real inputs a trained network gets right when crossbars compute its products."""
+    from accelsim.engines.crossbars.accuracy import accuracy
+    from accelsim.workload.trained import trained_network
+
     trained, spec, bits = trained_network(workload), arch.engine.spec, arch.spec.bits()
     samples = trained.samples()
     weight_bits = min(spec.weight_bits, bits["filter"])
@@ -108,8 +119,13 @@ def _outputs(options: argparse.Namespace) -> dict[str, str]:
     from accelsim.report.places import check_directory, check_writable
 
     kinds = ("json", "csv", "parquet", "timeline")
-    outputs = {kind: getattr(options, kind) for kind in kinds if getattr(options, kind)}
+    outputs = {kind: getattr(options, kind) for kind in kinds if getattr(options, kind) is not None}
+    taken: dict[Path, str] = {}
     for kind, place in outputs.items():
+        if place != "-":
+            other = taken.setdefault(Path(place).resolve(), kind)
+            if other != kind:
+                raise ConfigError(f"--{other} already goes to this file", f"--{kind} {place}")
         if place == "-":
             if kind not in ("json", "csv"):
                 raise ConfigError("only JSON and CSV can go to stdout", f"--{kind} -")
@@ -117,11 +133,11 @@ def _outputs(options: argparse.Namespace) -> dict[str, str]:
             check_writable(Path(place))
     if list(outputs.values()).count("-") > 1:
         raise ConfigError("only one of them can go to stdout", "--json - --csv -")
-    if options.plot:
+    if options.plot is not None:
         check_directory(Path(options.plot))
     elif options.format:
         raise ConfigError("is for figures; say --plot DIR too", "--format")
-    if options.parquet:
+    if "parquet" in outputs:
         from accelsim.report.files import import_pyarrow
 
         import_pyarrow()
@@ -139,6 +155,10 @@ def _layers(text: str) -> str | int:
 def _workload_options(options: argparse.Namespace) -> dict[str, Any]:
     from accelsim.base.yamlio import parse_yaml
 
+    if not any(name.endswith(".onnx") for name in options.workload):
+        for option, given in (("--input-shape", options.input_shape), ("--skip-unsupported", options.skip_unsupported)):
+            if given:
+                raise ConfigError("is for ONNX files", option)
     variables = {name: parse_yaml(value, f"--var {name}").data for name, value in pairs(options.var, "--var").items()}
     return {
         "batch": options.batch,

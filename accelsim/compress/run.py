@@ -11,15 +11,16 @@ from typing import Any
 from numpy.typing import NDArray
 
 from accelsim.base.errors import ConfigError
+from accelsim.base.paths import find
 from accelsim.base.units import human_bytes
 from accelsim.compress.base import Context, Key, Source, operand_shape
 from accelsim.compress.evaluate import evaluation
 from accelsim.compress.recipe import Recipe, load_recipe
 from accelsim.compress.report import CompressionReport, row_of
-from accelsim.compress.sources import WithOperands, trained_weights, weight_source
+from accelsim.compress.sources import WithOperands, check_same_filters, trained_weights, weight_source
 from accelsim.compress.state import TensorState
 from accelsim.compress.store import stored
-from accelsim.workload.load import load_network
+from accelsim.workload.load import FOLDER, SUFFIXES, load_network
 from accelsim.workload.network import Network
 from accelsim.workload.trace import Trace, TraceWriter
 from accelsim.workload.trained import trained_names
@@ -132,7 +133,10 @@ def open_source(network: Network | str | Path, weights: Any, seed: int = 0) -> S
         if weights is None or not str(weights).endswith((".onnx", ".trace")):
             network = load_network(network)
         else:
-            return weight_source(None, weights, seed)  # type: ignore[arg-type]
+            source = weight_source(None, weights, seed)  # type: ignore[arg-type]
+            if str(network) != str(weights):
+                check_same_filters(_named_network(str(network)), source, str(weights))
+            return source
     return weight_source(network, weights, seed)
 
 
@@ -188,3 +192,8 @@ class _Progress:
             self.say("/".join(key))
             yield key
             self._done += 1
+
+
+def _named_network(name: str) -> Network:
+    path = find(name, FOLDER, "workload", (*SUFFIXES, ".trace"))
+    return Trace.open(path).network if path.suffix == ".trace" else load_network(path)

@@ -7,6 +7,7 @@ sizes, densities, speeds and cycles; they say nothing about accuracy, and the re
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from math import prod, sqrt
 from pathlib import Path
@@ -250,6 +251,24 @@ def _onnx(path: Path) -> GivenWeights:
     label = f"ONNX model {path.name}"
     trained = Trained(found.network, found.weights, no_samples, label, reference(found))
     return GivenWeights(found.network, found.weights, label, trained)
+
+
+def check_same_filters(network: Network, source: Source, where: str) -> None:
+    """Refuse a source whose filters have not this network's shapes, whatever layers are called and in what order.
+
+    Raises
+    ------
+    ConfigError
+        Another network's weights would silently be compressed in place of the one that was named.
+    """
+    own, other = (
+        Counter(layer.weights["filter"] for layer in one if "filter" in layer.weights)
+        for one in (network, source.network)
+    )
+    if own != other:
+        lacks, has = (" x ".join(map(str, min(some, default=()))) or "none" for some in (own - other, other - own))
+        what = f"must hold the weights of {network.name}, got those of {source.network.name}"
+        raise ConfigError(f"{what} (filters of one alone: {lacks}; of the other: {has})", where)
 
 
 def in_order(network: Network, keys: Any) -> list[Key]:

@@ -27,7 +27,7 @@ from accelsim.engines.base import ENGINES, Task
 from accelsim.engines.common.part import Part
 from accelsim.engines.common.serial_grid import check_integers
 from accelsim.engines.common.tiled import TiledEngine, TileTimes, Tiles, Words, WordTables
-from accelsim.engines.common.tiling import choose, pinned_mapping
+from accelsim.engines.common.tiling import choose, cycles_at, pinned_mapping
 from accelsim.mapping.problem import TILE_EXTENTS, Mapping, Problem
 from accelsim.mapping.search import candidates
 from accelsim.mapping.tiles import walk
@@ -215,7 +215,7 @@ class BitFusion(TiledEngine):
             traffic = fetched[0] * sizes["ifmap"] * here[0] + fetched[1] * sizes["filter"] * here[1]
             traffic = traffic + 2 * fetched[2] * sizes["psum"] * here[2]
         rate = part.task.dram_bytes_per_cycle * 8
-        cycles = np.maximum(busy, traffic * rate.denominator // rate.numerator)
+        cycles = np.maximum(busy, cycles_at(traffic, rate))
         keys = (np.arange(len(options)), options.passes, traffic, busy, cycles)
         return options[int(np.lexsort(keys)[0])]
 

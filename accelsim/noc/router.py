@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from accelsim.base.spec import Spec
 from accelsim.base.units import ceil_div
+
+MAX_ROUTERS, MAX_NODES = 2**12, 2**14
+"""Of a network of routers, whose routes are all looked at before the first cycle (a minute for 64 x 64), and of
+wires alone."""
+
+SIZES = ("nodes", "routers", "ports", "leaves", "pes", "columns", "rows", "chip_columns", "chip_rows")
+"""Keys of topologies whose product is the size of the network."""
 
 MAX_VC_INPUTS = 62
 """Ports x virtual channels of a router: one bit each in a 63-bit word."""
@@ -22,6 +30,14 @@ class PacketSpec(Spec):
     """Longest packet, header included; longer messages are cut."""
     header_flits: int = Field(default=0, ge=0)
     """Flits of each packet without payload."""
+
+    @model_validator(mode="after")
+    def _not_too_large(self) -> PacketSpec:
+        sizes = {name: getattr(self, name) for name in SIZES if name in type(self).model_fields}
+        most = MAX_ROUTERS if isinstance(self, RouterSpec) else MAX_NODES
+        if prod(sizes.values()) > most:
+            raise ValueError(f"{' * '.join(sizes)} must be <= {most}, got {prod(sizes.values())}")
+        return self
 
     @model_validator(mode="after")
     def _header_leaves_room(self) -> PacketSpec:

@@ -17,7 +17,7 @@ from accelsim.report.curve_lines import lines_figure, scaling_figure
 from accelsim.report.curve_pareto import pareto_figure
 from accelsim.report.curve_parts import Choice
 from accelsim.report.curve_roofline import roofline_points_figure
-from accelsim.report.drawing import save, style
+from accelsim.report.drawing import lay_out, save, style
 from accelsim.report.figures import check_formats
 from accelsim.report.points import Points
 from accelsim.system.result import RunResult
@@ -56,7 +56,7 @@ def draw_curve(table: Points, kind: str, choice: Choice | None = None) -> Figure
     if kind not in CURVES:
         raise unknown_name("kind of curve", kind, CURVES)
     with style():
-        return _laid_out(CURVES[kind](table, choice or Choice()))
+        return lay_out(CURVES[kind](table, choice or Choice()))
 
 
 def write_curve(table: Points, kind: str, paths: Sequence[Path], choice: Choice | None = None, dpi: int = 300) -> None:
@@ -89,11 +89,5 @@ def draw_comparison(designs: Mapping[str, Sequence[RunResult]], workloads: Seque
     """
     check_formats([path.suffix[1:]])
     with style():
-        figure = _laid_out(comparison_figure(designs, workloads))
+        figure = lay_out(comparison_figure(designs, workloads))
     save(figure, path)
-
-
-def _laid_out(figure: Figure) -> Figure:
-    figure.draw_without_rendering()  # once, not again for every format
-    figure.set_layout_engine("none")
-    return figure

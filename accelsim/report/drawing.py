@@ -71,6 +71,18 @@ def new_figure(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:
     return figure, figure.subplots(**grid)
 
 
+def lay_out(figure: Figure) -> Figure:
+    """Laid out once, and not again for every format; a `$` in a name is a dollar, not mathematics."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and "$" in text.get_text() and "\\mathdefault" not in text.get_text():
+            text.set_parse_math(False)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
 def save(figure: Figure, path: Path, dpi: int = 300) -> None:
     """Without date, version or anything else that changes from one time to the next; `dpi` is of PNG files."""
     kind = path.suffix[1:]

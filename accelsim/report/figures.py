@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelsim.base.errors import ConfigError
-from accelsim.report.drawing import FORMATS, save, style
+from accelsim.report.drawing import FORMATS, lay_out, save, style
 from accelsim.report.figure_activity import activity_figure
 from accelsim.report.figure_bars import cycles_figure, energy_figure
 from accelsim.report.figure_dram import dram_figure
@@ -56,10 +56,7 @@ def check_formats(formats: Sequence[str]) -> None:
 def draw(result: RunResult, name: str) -> Figure:
     """One figure (of `figures_of`) as a matplotlib Figure."""
     with style():
-        figure = {**FIGURES, **DETAILED}[name](result)
-        figure.draw_without_rendering()  # lay it out once,
-        figure.set_layout_engine("none")  # not again for every format
-        return figure
+        return lay_out({**FIGURES, **DETAILED}[name](result))
 
 
 def draw_all(result: RunResult, directory: str | Path, formats: Sequence[str] = ("pdf", "png")) -> list[Path]:

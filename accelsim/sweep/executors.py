@@ -206,8 +206,8 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def choose_workers(workers: int | None, cluster: str | None) -> Workers:
-    """The workers that a user asked for: `workers` processes (0: this one; default: one for each processor).
+def check_workers(workers: int | None) -> None:
+    """Refuse a number of workers that cannot be.
 
     Raises
     ------
@@ -215,6 +215,16 @@ def choose_workers(workers: int | None, cluster: str | None) -> Workers:
     """
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or not 0 <= workers <= 1024):
         raise ConfigError(f"must be an integer from 0 to 1024, got {workers!r}", "workers")
+
+
+def choose_workers(workers: int | None, cluster: str | None) -> Workers:
+    """The workers that a user asked for: `workers` processes (0: this one; default: one for each processor).
+
+    Raises
+    ------
+    ConfigError
+    """
+    check_workers(workers)
     if cluster is not None:
         return DaskCluster(cluster, workers or usable_cpus())
     if workers == 0:

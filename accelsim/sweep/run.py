@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from accelsim.base.errors import ConfigError
+from accelsim.report.places import check_writable
 from accelsim.sweep.execute import Crew, execute
+from accelsim.sweep.executors import check_workers
 from accelsim.sweep.plan import Plan, Planner, check_buildable, neighbours, split_scouts
 from accelsim.sweep.space import Space, read_space
 from accelsim.sweep.store import Outcome, Store
@@ -131,28 +133,28 @@ def sweep(
     """
     space = read_space(source)
     path = default_store(source) if store is None else Path(store)
-    with Store.open(path, create=True) as opened:
-        if space.spec.search is not None:
-            from accelsim.sweep.search import search
+    check_workers(workers)
+    if path.is_file():
+        Store.open(path).close()
+    else:
+        check_writable(path)
+    if space.spec.search is not None:
+        from accelsim.sweep.search import search
 
+        with Store.open(path, create=True) as opened:
             search(space, opened, workers=workers, cluster=cluster, progress=progress, say=say)
-        else:
-            plan = make_plan(space, opened, say)
-            check_buildable(list(plan.jobs.values()), space.document.file)
-            opened.define(space.spec.name, space.keys, space.document.data, plan.points)
-            with Crew(workers, cluster) as crew:
-                run_plan(plan, opened, crew, with_failed=not retry_failed, progress=progress)
+            return opened.table(space.spec.name)
+    plan = Planner(space, traces_beside(path, say)).plan(space.points())
+    check_buildable(list(plan.jobs.values()), space.document.file)
+    with Store.open(path, create=True) as opened, Crew(workers, cluster) as crew:
+        opened.define(space.spec.name, space.keys, space.document.data, plan.points)
+        run_plan(plan, opened, crew, with_failed=not retry_failed, progress=progress)
         return opened.table(space.spec.name)
 
 
-def traces_beside(store: Store, say: Callable[[str], None] | None = None) -> Traces:
-    """The traces that belong to a store."""
-    return Traces(store.path.with_suffix(".traces"), say)
-
-
-def make_plan(space: Space, store: Store, say: Callable[[str], None] | None = None) -> Plan:
-    """All points of a sweep, with the jobs that they need."""
-    return Planner(space, traces_beside(store, say)).plan(space.points())
+def traces_beside(store: Path, say: Callable[[str], None] | None = None) -> Traces:
+    """The traces that belong to the store at this path."""
+    return Traces(store.with_suffix(".traces"), say)
 
 
 def run_plan(

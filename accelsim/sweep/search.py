@@ -54,7 +54,7 @@ def search(
     assert settings is not None
     goals = _Goals(space, settings)
     study = _study(settings)
-    planner = Planner(space, traces_beside(store, say))
+    planner = Planner(space, traces_beside(store.path, say))
     first = planner.plan(_some_points(space))
     check_buildable(list(first.jobs.values()), space.document.file)
     store.define(space.spec.name, space.keys, space.document.data, [])

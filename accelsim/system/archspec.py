@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +19,7 @@ from accelsim.memory.dram_spec import DramConfig, resolve
 from accelsim.noc.build import build_noc
 from accelsim.noc.model import NocModel
 from accelsim.system.bufferspec import Buffer, Whole, whole
+from accelsim.system.extends import overlay
 
 
 class Technology(Spec):
@@ -33,7 +33,9 @@ class Dram(Spec):
     """The memory off the chip."""
 
     standard: str = pydantic.Field(description="row of the energy tables, and of the detailed model")
-    bandwidth_bytes_per_s: Whole = pydantic.Field(ge=1, description="bytes per second, both directions together")
+    bandwidth_bytes_per_s: Whole = pydantic.Field(
+        ge=1, le=10**18, description="bytes per second, both directions together"
+    )
     latency_ns: Whole = pydantic.Field(default=0, ge=0, le=10**6, description="from request to last byte, unloaded")
     burst_bytes: Whole = pydantic.Field(default=1, ge=1, le=4096, description="transfers move whole bursts")
     layout: Literal["nhwc", "nchw"] = pydantic.Field(
@@ -452,7 +454,7 @@ def _read(path: Path, shipped: str) -> Document:
         return document
     where = document.where(("extends",))
     if not isinstance(parent, str):
-        raise ConfigError(f"extends must be a name or a path, got {parent!r}", where)
+        raise ConfigError(f"must be a name or a path, got {parent!r}", where)
     beside = path.parent / parent
     base_path = beside if beside.is_file() else find(parent, "arch_configs", "architecture")
     base = read_yaml(base_path)
@@ -460,32 +462,7 @@ def _read(path: Path, shipped: str) -> Document:
         raise ConfigError("an architecture must be a mapping", base.where(()))
     if "extends" in base.data:
         raise ConfigError(f"{parent!r} itself extends another file; one level only", where)
-    merged = Document(_merge(base.data, document.data), document.file, {**base.marks, **document.marks})
-    return merged
-
-
-def _merge(base: Any, over: Any) -> Any:
-    """Mappings are merged, lists of named mappings by name, everything else is replaced."""
-    if isinstance(base, dict) and isinstance(over, dict):
-        merged = copy.deepcopy(base)
-        for key, value in over.items():
-            merged[key] = _merge(base[key], value) if key in base else copy.deepcopy(value)
-        return merged
-    if _named(base) and _named(over):
-        merged_list = copy.deepcopy(base)
-        for item in over:
-            for index, old in enumerate(merged_list):
-                if old["name"] == item["name"]:
-                    merged_list[index] = _merge(old, item)
-                    break
-            else:
-                merged_list.append(copy.deepcopy(item))
-        return merged_list
-    return copy.deepcopy(over)
-
-
-def _named(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) and "name" in v for v in value)
+    return overlay(base, document)
 
 
 def apply_override(document: Document, override: str) -> None:

@@ -26,6 +26,7 @@ from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Conv, Input, Linear, Op
 
 MAX_ROWS = 20_000
+MAX_NAME = 100
 
 # What a column may be called, in lower case without blanks and punctuation. SCALE-Sim itself goes by position.
 _NAMES = {
@@ -70,7 +71,8 @@ def load_scalesim_csv(path: Path) -> Network:
     Raises
     ------
     ConfigError
-        Naming file, line and column: a missing or unknown column, a dimension that is no positive
+        Naming file, line and column: a missing or unknown column, a name that a spreadsheet would take for a
+        formula or a terminal for a command, a dimension that is no positive
         integer, a filter larger than its ifmap, a product beyond 63 bits, an empty file, one of more
         than `MAX_ROWS` rows or 8 MiB, or a sparsity (which belongs into a trace, not into shapes).
     """
@@ -107,6 +109,9 @@ def _gemm(row: _Row) -> tuple[tuple[int, ...], Op]:
 def _unique(row: _Row, index: int, names: set[str]) -> str:
     """The row's name, numbered if it has been used, or its index if it has none."""
     plain = row.cells["Layer name"] or f"layer{index}"
+    if not plain.isprintable() or len(plain) > MAX_NAME or plain[0] in "=+-@":
+        what = f"must be at most {MAX_NAME} printable characters, not led by one of = + - @"
+        raise ConfigError(f"column 'Layer name' {what}, got {plain[:MAX_NAME]!r}", row.where)
     name, count = plain, 1
     while name in names:
         count += 1

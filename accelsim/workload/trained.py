@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,9 +156,12 @@ def load_samples(data: str, network: Network) -> Samples:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ConfigError(f"must be at most {MAX_FILE_BYTES} bytes", data)
+        with ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_FILE_BYTES:
+                raise ConfigError(f"must hold at most {MAX_FILE_BYTES} bytes of arrays", data)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise ConfigError(f"must be a .npz file of numbers: {error}", data) from None
     labels = arrays.pop("labels", None)
     names = [layer.name for layer in network if layer.kind == "input"]

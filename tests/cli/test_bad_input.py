@@ -54,7 +54,7 @@ def run(*arguments: object) -> list[object]:
         (run("tpu_v1", "lenet5", "--batch", "two"), ("argument --batch: invalid int value: 'two'",)),
         (run("tpu_v1", "gpt2_decode", "--var", "pats=3"), ("unknown variable 'pats'", "did you mean past?")),
         (run("tpu_v1", "lenet5", "--var", "x"), ("--var x: must be NAME=VALUE",)),
-        (run("tpu_v1", "lenet5", "--input-shape", "x=a"), ("--input-shape: a shape must be integers",)),
+        (run("tpu_v1", "m.onnx", "--input-shape", "x=a"), ("--input-shape: a shape must be integers",)),
         (run("tpu_v1", "lenet5", "--layers", "some"), ("--layers: must be all, top, none or a number, got 'some'",)),
         (run("tpu_v1", "lenet5", "--objective", "speed"), ("--objective: invalid choice: 'speed'",)),
         (run("tpu_v1", "lenet5", "--format", "jpg"), ("--format: invalid choice: 'jpg'",)),

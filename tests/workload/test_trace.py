@@ -206,7 +206,7 @@ def test_operands_that_do_not_fit_are_refused(tmp_path: Path, arguments: Any, me
         ({"encoding": "densse"}, "unknown encoding 'densse'; did you mean dense"),
         ({"wide": 3}, "wide: unknown key"),
         ({"scale": 0}, "fc/filter: scale: must be > 0.0, got 0"),
-        ({"scale": float("inf")}, "fc/filter: scale: input should be a finite number, got inf"),
+        ({"scale": float("inf")}, "fc/filter: scale: must be a finite number, got inf"),
         ({"scale": [1.0] * 4}, r"fc/filter: scale must be one number, or one for each of the 5 first indices"),
         ({"scale": [1.0, 1, 1, 1, -1]}, "fc/filter: scale must be finite and > 0, got -1.0"),
         ({"scale": [1.0, 1, 1, 1, float("nan")]}, "fc/filter: scale must be finite and > 0, got nan"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from math import prod
 from typing import Any
 
@@ -83,12 +84,12 @@ def _estimate(
             for c, times_c in ((column["channels"], trips_c - 1), (edge_c, 1)):
                 times = times_m * times_n * times_c * tap_tiles
                 cycles = interval(m, n, c * taps)
-                fetch = n * c * taps * problem.bits[1] * moved // filters * rate.denominator // rate.numerator
+                fetch = cycles_at(n * c * taps * problem.bits[1] * moved // filters, rate)
                 busy += cycles * times
                 total += np.maximum(cycles, fetch) * times
     busy, total = busy * loops.groups, total * loops.groups
     # transfers move whole bursts: half a burst more than asked for, on average
-    in_flight = (options.traffic_bits + options.passes * (task.burst_bytes * 4)) * rate.denominator // rate.numerator
+    in_flight = cycles_at(options.traffic_bits + options.passes * (task.burst_bytes * 4), rate)
     groups, burst = column["groups"], task.burst_bytes * 8
     exposed = np.zeros(len(options), np.int64)
     for here, bits in (
@@ -98,8 +99,15 @@ def _estimate(
     ):
         if not here:
             exposed += -(-bits // burst) * burst
-    exposed = exposed * rate.denominator // rate.numerator
-    return np.maximum(total, in_flight) + exposed, busy
+    return np.maximum(total, in_flight) + cycles_at(exposed, rate), busy
+
+
+def cycles_at(bits: NDArray[np.int64], rate: Fraction) -> NDArray[np.int64]:
+    """Whole cycles that `bits` take at `rate` bits per cycle; exact also where bits x denominator exceed 63 bits."""
+    if int(bits.max(initial=0)) * rate.denominator < 2**63 and rate.numerator < 2**63:
+        return bits * rate.denominator // rate.numerator
+    exact = bits.astype(object) * rate.denominator // rate.numerator
+    return np.minimum(exact, 2**62).astype(np.int64)
 
 
 def pinned_mapping(task: Task, loops: Loops) -> Mapping | None:

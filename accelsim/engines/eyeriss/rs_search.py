@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from accelsim.base.errors import ConfigError
 from accelsim.base.units import ceil_div
 from accelsim.dataflow.row_stationary import stacks_that_fit, window_groups
+from accelsim.engines.common.tiling import cycles_at
 from accelsim.engines.eyeriss.rs_mapping import RsMapping, RsProblem, input_rows, processing_cycles
 from accelsim.mapping.problem import Loops
 
@@ -50,7 +51,7 @@ def search(problem: RsProblem, objective: str, bytes_per_cycle: Fraction) -> RsM
     if not len(rows):
         raise ConfigError(_why_not(problem))
     traffic, cycles = rows[:, 8], rows[:, 9]
-    moved = traffic * bytes_per_cycle.denominator // (8 * bytes_per_cycle.numerator)
+    moved = cycles_at(traffic, 8 * bytes_per_cycle)
     if objective == "traffic":
         order = np.lexsort((cycles, traffic))
         order = order[traffic[order] == traffic[order[0]]]
