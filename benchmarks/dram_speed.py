@@ -32,6 +32,7 @@ from accelsim.memory.dram_state import DramParameters
 
 STREAM_BYTES = 16 << 20
 CONFLICTS = ("stride_8k", "stride_128k", "random_read", "paced_rand_100")
+STREAMS = ("seq_read", "seq_write", "alt_rw_1", "two_stream_read", "paced_seq_16")
 STREAM_AIM, CONFLICT_AIM = 5.0, 1.0  # millions
 
 
@@ -92,7 +93,7 @@ def cases() -> list[tuple[str, str, str, float | None, Callable[[], float]]]:
     schedulers = ("frfcfs_row_hit", "frfcfs", "bank_queues")
     for scheduler in schedulers:
         p = resolve(DramConfig(standard="ddr4_2400", mapping=by_group, scheduler=scheduler))
-        for name in TRACES:
+        for name in (*STREAMS, *CONFLICTS):
             kind, aim = ("conflicts", CONFLICT_AIM) if name in CONFLICTS else ("stream", STREAM_AIM)
             has_aim = kind == "conflicts" or scheduler != "bank_queues"
             found.append((kind, f"{name}, {scheduler}", name, aim if has_aim else None, trace(p, name)))

@@ -71,18 +71,76 @@ def _pairs(n: int, distance: int, writes: bool) -> Trace:
     return _trace(LINE * (i >> 1) + (i & 1) * distance, (i & 1) * int(writes))
 
 
+def _mixed(seed: int, count: int) -> Trace:
+    """Random lines, a third of them written."""
+    z = _splitmix64(seed, count)
+    return _trace(LINE * (z >> np.uint64(42)).astype(np.int64), ((z & np.uint64(0xFFFF)) % np.uint64(3) == 0))
+
+
+def _blocks(n: int) -> Trace:
+    """64 lines of one stream are read, then 64 of another written."""
+    block, j = np.divmod(np.arange(n, dtype=np.int64), 64)
+    return _trace(LINE * (64 * (block >> 1) + j) + (block & 1) * 64 * MIB, block & 1)
+
+
+def _three_streams(n: int) -> Trace:
+    """In turn 8 reads of one stream, 4 of a second, 2 writes of a third."""
+    turn, j = np.divmod(np.arange(n, dtype=np.int64), 14)
+    base = np.repeat([0, 48 * MIB + 8 * KIB, 96 * MIB + 24 * KIB], [8, 4, 2])[j]
+    first, each = np.repeat([0, 8, 12], [8, 4, 2])[j], np.repeat([8, 4, 2], [8, 4, 2])[j]
+    return _trace(base + LINE * (each * turn + j - first), j >= 12)
+
+
+def _tiles(rows: int, lines: int, n: int = 65_536, pitch: int = 4096) -> Trace:
+    """Tiles of rows x lines of a matrix whose rows are `pitch` bytes."""
+    across = pitch // LINE // lines
+    i = np.arange(n, dtype=np.int64)
+    tile, inside = np.divmod(i, rows * lines)
+    y, x = tile // across * rows + inside // lines, tile % across * lines + inside % lines
+    return _trace(y * pitch + LINE * x)
+
+
+def _halos(side: int = 56, channels: int = 256, tile: int = 8) -> Trace:
+    """A 3 x 3 convolution, tile by tile: the pixels of each with their neighbours are read, then written elsewhere."""
+    addresses, writes = [], []
+    lines = LINE * np.arange(channels // LINE)
+    for top in range(0, side, tile):
+        for left in range(0, side, tile):
+            for halo in (1, 0):
+                y = np.arange(max(0, top - halo), min(side, top + tile + halo))
+                x = np.arange(max(0, left - halo), min(side, left + tile + halo))
+                pixels = np.add.outer(y * side, x).ravel() * channels + (0 if halo else 128 * MIB)
+                addresses.append(np.add.outer(pixels, lines).ravel())
+                writes.append(np.full(addresses[-1].size, 1 - halo))
+    return _trace(np.concatenate(addresses), np.concatenate(writes))
+
+
+def _gather(seed: int, n: int) -> Trace:
+    """Rows of 128 bytes out of a table."""
+    rows = 2 * LINE * _random_lines(seed, n // 2, 45)
+    return _trace((rows[:, None] + [0, LINE]).ravel())
+
+
 TRACES: dict[str, Callable[[], Trace]] = {
     "seq_read": lambda: _trace(LINE * np.arange(100_000)),
     "seq_write": lambda: _trace(LINE * np.arange(100_000), 1),
     "alt_rw_1": lambda: _pairs(100_000, 64 * MIB + 2 * KIB, True),
+    "alt_rw_blk64": lambda: _blocks(102_400),
     "two_stream_read": lambda: _pairs(100_000, 32 * MIB, False),
+    "three_stream": lambda: _three_streams(98_000),
+    "stride_1k": lambda: _stride(KIB),
     "stride_8k": lambda: _stride(8 * KIB),
     "stride_128k": lambda: _stride(128 * KIB),
     "random_read": lambda: _trace(LINE * _random_lines(1, 50_000, 42)),
+    "random_rw": lambda: _mixed(2, 50_000),
+    "tile2d_64x1": lambda: _tiles(64, 1),
+    "tile2d_32x8": lambda: _tiles(32, 8),
+    "conv_halo": _halos,
+    "gather_128": lambda: _gather(3, 40_000),
     "paced_seq_16": lambda: _trace(LINE * np.arange(10_000), 0, 16 * np.arange(10_000)),
     "paced_rand_100": lambda: _trace(LINE * _random_lines(4, 10_000, 42), 0, 100 * np.arange(10_000)),
 }
-"""The traces for which there are reference rows."""
+"""The traces of the references' generator; rows of others are left out."""
 
 MAPS = {
     "row|bank|bg|col": "row|bank|bankgroup|col",

@@ -56,10 +56,9 @@ def _choose_refresh(m: Words, channel: Word, clock: Word) -> Word:
 
 
 @part
-def _choose_column(m: Words, channel: Word, clock: Word, kind: Word) -> Word:
+def _choose_column(m: Words, channel: Word, clock: Word) -> Word:
     """Choose the oldest legal column command; its age, NEVER if there is none, -1 if its row was opened for it."""
     channel &= INDEX
-    kind &= 1
     which, field = OPENED, B_OPENED + NONE
     while True:
         oldest, best = NEVER, NONE
@@ -87,6 +86,8 @@ def _choose_column(m: Words, channel: Word, clock: Word, kind: Word) -> Word:
             return oldest if which != OPENED else NONE - 1
         if which != OPENED or m[channel + H_REFRESH_WAITS] > 0:
             return NEVER
+        _direct(m, channel)
+        kind = m[channel + H_WRITING] & 1
         which, field = HITS + kind, B_HIT + kind
 
 
@@ -130,19 +131,19 @@ def _choose_row(m: Words, channel: Word, clock: Word, kind: Word, before: Word) 
 def _choose(m: Words, channel: Word, clock: Word, buses: Word) -> Word:
     """Choose a command for one of `buses` at `clock`; 0 if none is legal."""
     channel &= INDEX
-    if buses == COLUMN_BUS + ROW_BUS and m[channel + H_BUS] > clock:
-        return NONE
-    kind = m[channel + H_WRITING] & 1
+    busy = m[channel + H_BUS] > clock
     age = NEVER
-    if buses & COLUMN_BUS:
-        age = _choose_column(m, channel, clock, kind)
+    if buses & COLUMN_BUS and (buses & ROW_BUS == 0 or not busy):
+        age = _choose_column(m, channel, clock)
         if age < 0:
             return NONE + 1
     if buses & ROW_BUS:
         if m[channel + H_REFRESH_WAITS] > 0:
             return _choose_refresh(m, channel, clock)
-        if m[channel + H_BUS] <= clock:
-            age = _choose_row(m, channel, clock, kind, age)
+        if buses & COLUMN_BUS == 0 or busy:  # else the column commands have seen to it
+            _direct(m, channel)
+        if not busy:
+            age = _choose_row(m, channel, clock, m[channel + H_WRITING], age)
     return NONE + (age < NEVER)
 
 
@@ -173,7 +174,7 @@ def _soonest(m: Words, channel: Word, clock: Word) -> Word:
 
 @part
 def _direct(m: Words, channel: Word) -> None:
-    """Begin or end to drain writes where it is time to."""
+    """Begin or end to drain writes where it is time to: whenever someone is chosen from the queues."""
     channel &= INDEX
     if turns(m, channel):
         if m[channel + H_WRITING] == 0:
@@ -355,7 +356,6 @@ def run(m: Words, t: Words, log: Table, limit: Word, first_done: Word, feed: Wor
                 # the column bus first, then the row bus; a single bus is both in one pass
                 buses = COLUMN_BUS if m[C_DUAL_BUS] else COLUMN_BUS + ROW_BUS
                 while buses <= COLUMN_BUS + ROW_BUS:
-                    _direct(m, channel)
                     if _choose(m, channel, clock, buses):
                         command = _issue(m, t, channel, clock)
                         if log.shape[0] > 0:

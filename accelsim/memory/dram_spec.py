@@ -20,7 +20,7 @@ from accelsim.base.spec import Spec, build
 from accelsim.base.units import ceil_div
 from accelsim.base.yamlio import parse_yaml, read_yaml
 from accelsim.memory.dram_map import parse_map
-from accelsim.memory.dram_state import DramParameters, DramTimings
+from accelsim.memory.dram_state import NO_CAP, DramParameters, DramTimings
 
 Count = Annotated[int, pydantic.Field(ge=1, le=2**48)]
 Positive = Annotated[float | int, pydantic.Field(gt=0)]
@@ -161,8 +161,8 @@ class DramConfig(Spec):
     write_queue: Annotated[int, pydantic.Field(ge=1, le=4096)] = 32
     drain_high_percent: Annotated[int, pydantic.Field(ge=0, le=100)] = 80
     drain_low_percent: Annotated[int, pydantic.Field(ge=0, le=100)] = 20
-    drain_cap: Annotated[int, pydantic.Field(ge=1, le=10**6)] = pydantic.Field(
-        default=64, description="writes in a row while reads wait"
+    drain_cap: Annotated[int, pydantic.Field(ge=1, le=10**6)] | None = pydantic.Field(
+        default=None, description="writes in a row while reads wait; without it as many as the marks allow"
     )
     refresh: bool = True
     write_done: Literal["accepted", "written"] = pydantic.Field(
@@ -330,7 +330,7 @@ def resolve(config: DramConfig, table: Table | None = None, where: str = "dram")
         write_queue=config.write_queue,
         drain_above=config.write_queue * config.drain_high_percent // 100,
         drain_below=ceil_div(config.write_queue * config.drain_low_percent, 100),
-        drain_cap=config.drain_cap,
+        drain_cap=NO_CAP if config.drain_cap is None else config.drain_cap,
         row_hit_first=config.scheduler == "frfcfs_row_hit",
         bank_queue_depth=config.bank_queue if config.scheduler == "bank_queues" else 0,
         row_cap=config.row_cap,

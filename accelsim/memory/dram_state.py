@@ -13,6 +13,8 @@ XorStep = tuple[int, int, int]
 """(source bit, target bit, bits): `bits` bits of the burst number are xored onto others."""
 MapPart = tuple[int, int, str, int]
 """(low bit in the burst number, bits, field, low bit in the field)"""
+NO_CAP = 1 << 40
+"""More writes in a row than there will be."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class DramParameters:
     write_queue: int = 32
     drain_above: int = 25
     drain_below: int = 7
-    drain_cap: int = 64
+    drain_cap: int = NO_CAP
     row_hit_first: bool = True
     bank_queue_depth: int = 0
     row_cap: int = 4

@@ -78,11 +78,11 @@ class NaiveController:
 
     def slot(self, clock: int, columns: bool, rows: bool) -> None:
         """At most one command of the wanted kinds."""
-        self.direct()
         if columns and (best := self.oldest([("column", r) for r in self.opened], clock)):
             return self.serve(clock, best[1])
         if self.refreshes:
             return self.maintain(clock) if rows else None
+        self.direct()
         queue = self.queues[self.writing]
         wanted = [(self.need(r), r) for r in queue]
         wanted = [(n, r) for n, r in wanted if (columns if n == "column" else rows)]

@@ -307,13 +307,27 @@ def test_ports_share_the_channel_and_channels_the_work() -> None:
 
 
 @compiled
-def test_a_busy_writer_does_not_starve_a_reader() -> None:
-    p = one_channel("ddr4_2400", ports=2)
+def test_with_a_cap_a_busy_writer_does_not_starve_a_reader() -> None:
+    p = one_channel("ddr4_2400", ports=2, drain_cap=64)
     dram = Dram(p, 10**9)
     dram.submit(0, 0, 0, 1 << 22, True, 0)
     dram.submit(0, 1, 1 << 24, 64, False, 1)
     done = dict((i, c) for c, i in collect(dram, 10**7))
     assert done[1] < 2000 < done[0]
+
+
+@compiled
+@pytest.mark.parametrize(("cap", "least"), [(None, 250), (64, 64)])
+def test_writes_go_on_while_they_are_above_the_low_mark(cap: int | None, least: int) -> None:
+    """Reads wait meanwhile: the rule has no other end, unless it is given one."""
+    p = one_channel("ddr4_2400", mapping="row|bank|col|bankgroup", drain_cap=cap)
+    addresses = np.concatenate([np.arange(40) << 23, (1 << 22) + 64 * np.arange(300)])
+    dram = Dram(p, 10**9, record=True)
+    dram.run_trace(np.zeros(340, np.int64), addresses, (np.arange(340) >= 40).astype(np.int64), 64)
+    names = [COMMAND_NAMES[c] for c in dram.commands()[:, 2]]
+    columns = "".join(name[0] for name in names if name in ("RD", "WR"))
+    first = max(len(run) for run in columns.split("R")[:20])  # more than half of the reads still wait
+    assert columns.count("W") == 300 and least <= first <= (cap or 300)
 
 
 @pytest.mark.parametrize("scheduler", ["frfcfs", "frfcfs_row_hit", "bank_queues"])
