@@ -66,7 +66,7 @@ def encode_runs(flat: NDArray[Any], top: int, field: int) -> Entries:
 
 def few(entries: int, flat: NDArray[Any], top: int) -> bool:
     """Whether going from nonzero to nonzero is quicker than from group to group (as measured)."""
-    return top >= 7 and 7 * entries <= 2 * flat.nbytes
+    return (16 if top < SHORT else 5) * entries <= flat.nbytes
 
 
 class Compactor:
