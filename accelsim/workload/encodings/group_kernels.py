@@ -164,6 +164,9 @@ def spread(mask: Words, nonzeros: NDArray[Any], count: int) -> NDArray[Any]:
 def decode_runs(runs: Words, values: NDArray[Any], nonzeros: int, field: int, out: NDArray[Any]) -> int:
     """The inverse, where the longest run fills its field: see `spread_runs`. `nonzeros` is the number in values."""
     entry, place = 0, 0
+    if nonzeros == values.size == out.size and not runs.any():  # there is nothing to take apart
+        out[:] = values
+        return -1
     if field <= 2 and out.itemsize == 1:
         plan = plan_for(8, 1)
         tables = places_of(field), plan.counts, plan.sets, plan.params
