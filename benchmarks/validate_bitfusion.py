@@ -29,11 +29,11 @@ def rows() -> list[Row]:
             continue
         ours = {layer.name: layer for layer in simulate(arch, trace_of(name)).layers}
         for row in theirs:
-            layer, total = ours[row["layer"]], int(row["cycles"])
+            layer, total = ours[short(row["layer"])], int(row["cycles"])
             where, compute = f"{name} {row['layer']}", total - int(row["mem_stall_cycles"])
             found.append(_row(where, "compute", layer.cycles_by_cause["compute"], compute, 0.0))
             found.append(_row(where, "total", layer.cycles, total, 5.0))
-        layers = [ours[r["layer"]] for r in theirs]
+        layers = [ours[short(r["layer"])] for r in theirs]
         cycles = sum(int(r["cycles"]) for r in theirs)
         found.append(_row(name, "total", sum(x.cycles for x in layers), cycles, 5.0))
         for what, column, note in (
@@ -44,6 +44,11 @@ def rows() -> list[Row]:
             published_uj = sum(float(r[column]) for r in theirs) / 1e3
             found.append(Row("Bit Fusion", name, f"{what} energy", "uJ", energy, published_uj, SOURCE, note=note))
     return found
+
+
+def short(layer: str) -> str:
+    """A layer's name without that of the module in which it is."""
+    return layer.rpartition("/")[2]
 
 
 def _row(workload: str, what: str, ours: int, theirs: int, aim: float) -> Row:

@@ -29,7 +29,7 @@ from accelsim.engines.common.serial_grid import check_integers
 from accelsim.engines.common.tiled import TiledEngine, TileTimes, Tiles, Words, WordTables
 from accelsim.engines.common.tiling import choose, cycles_at, pinned_mapping
 from accelsim.mapping.problem import TILE_EXTENTS, Mapping, Problem
-from accelsim.mapping.search import candidates
+from accelsim.mapping.search import Candidates, candidates
 from accelsim.mapping.tiles import walk
 from accelsim.sim.passes import PassTable
 from accelsim.workload.ops import Input
@@ -176,7 +176,10 @@ class BitFusion(TiledEngine):
         return mapping, tiles, ("ifmap", "ofmap")
 
     def _whole_tiles(self, part: Part, extent: dict[str, Any]) -> dict[str, Any]:
-        """Bits that the authors' model moves for a tile of these extents: halo, padding and idle columns included."""
+        """Bits that the authors' model moves for a tile of these extents: halo, padding and idle columns included.
+
+        Where windows are unrolled, they come from DRAM as such: every pixel as often as windows see it.
+        """
         loops, bits = part.loops, part.task.bits
         high = (extent["rows"] - 1) * loops.stride[0] + loops.r
         wide = (extent["cols"] - 1) * loops.stride[1] + loops.s
@@ -186,6 +189,8 @@ class BitFusion(TiledEngine):
         depth = -(-(extent["channels"] * loops.window) // step) * step
         weights = extent["groups"] * extent["outputs"] * depth
         inputs = extent["groups"] * extent["images"] * extent["channels"] * high * wide
+        if self.unrolled(part):
+            inputs = pixels * extent["channels"] * loops.window
         return {"filter": weights * bits["filter"], "ifmap": inputs * bits["ifmap"], "psum": sums, "ofmap": sums}
 
     def _choose(self, part: Part, problem: Problem) -> Mapping:
@@ -195,7 +200,7 @@ class BitFusion(TiledEngine):
         """
         if self.spec.accounting == "exact" and self.spec.edge == "ragged":
             return choose(part.task, problem, lambda m, n, k: self.interval(part, m, n, k))
-        options = candidates(problem, 2048)
+        options = self._options(part, problem)
         loops = problem.loops
         extent = {name: options.column(name) for name in TILE_EXTENTS}
         tiles = [
@@ -218,6 +223,19 @@ class BitFusion(TiledEngine):
         cycles = np.maximum(busy, cycles_at(traffic, rate))
         keys = (np.arange(len(options)), options.passes, traffic, busy, cycles)
         return options[int(np.lexsort(keys)[0])]
+
+    def _options(self, part: Part, problem: Problem) -> Candidates:
+        """Tilings to choose from; with the authors' accounting, unrolled windows too must fit (one pixel's are a tile)."""
+        if self.spec.accounting == "exact" or not self.unrolled(part):
+            return candidates(problem, 2048)
+        options = candidates(problem, 1 << 20)
+        sizes = self._whole_tiles(part, {name: options.column(name) for name in TILE_EXTENTS})
+        fits = np.ones(len(options), bool)
+        for room in problem.rooms:
+            held = sum(sizes[operand] for operand in room.holds if operand != "ofmap")  # sums and results take turns
+            if "ifmap" in room.holds:
+                fits &= held <= 8 * room.free_bytes
+        return Candidates(options.rows[fits])
 
     def lower(self, task: Task) -> PassTable:
         """As `TiledEngine.lower`; the authors' results have the bits of sums."""

@@ -197,6 +197,17 @@ def test_layers_equal_the_published_simulator() -> None:
         assert abs(layer.cycles - total) <= 0.05 * total, (row["network"], row["layer"])
 
 
+def test_unrolled_windows_come_as_such_in_the_authors_accounting() -> None:
+    """AlexNet's first layer: 363 inputs for each output pixel; tiles of them must fit half a buffer."""
+    nodes = [Node("x", Input((16, 3, 227, 227))), Node("layer", Conv(96, 11, 4), ("x",))]
+    trace = synthetic_trace(Network("net", nodes), weight_bits=8, activation_bits=8)
+    arch = load_arch("bit_fusion", ["engine.accounting=authors", "engine.fill=false"])
+    layer = simulate(arch, trace).layers[0]
+    pixels, groups = 16 * 55 * 55, 3
+    assert layer.cycles_by_cause["compute"] == pixels * groups * 23  # 363 inputs, 16 at a time; single pixels divide 55
+    assert abs(layer.cycles - 3_746_423) < 0.01 * 3_746_423  # hsharma35/bitfusion, results, 192 bits a cycle
+
+
 def test_counts_of_bricks_do_not_depend_on_tiles() -> None:
     rng = np.random.default_rng(0)
     for _ in range(5):
