@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -118,9 +119,8 @@ def logs(path: Path) -> list[Log]:
     for name in dict.fromkeys(row["run"] for row in table):
         packets = sorted((r for r in table if r["run"] == name), key=lambda r: (int(r["create"]), int(r["pid"])))
         first = packets[0]
-        routing = 0 if "routing_delay=0" in first["other"] else 1
         flits = int(first["packet_flits"])
-        spec = router(int(first["num_vcs"]), int(first["vc_buf_size"]), flits, routing_cycles=routing)
+        spec = router(int(first["num_vcs"]), int(first["vc_buf_size"]), flits, **settings(first["other"]))
         created, source, target = (np.array([int(r[c]) for r in packets]) for c in ("create", "src", "dst"))
         times = replay(grid_graph(SIDE, SIDE), spec, created, source, target, flits)
         columns = ("head_inject", "tail_inject", "head_eject", "tail_eject")
@@ -128,6 +128,21 @@ def logs(path: Path) -> list[Log]:
         rows.append(Log(name, len(packets), int(np.sum(off == 0)), int(off.max())))
     return rows
 
+
+def settings(text: str) -> dict[str, int]:
+    """Keys of ours for settings of BookSim, written as key=value."""
+    return {ROUTER_KEYS[key]: int(value) for key, value in re.findall(r"(\w+)=(\d+)", text)}
+
+
+#: BookSim's name of a setting of its routers -> ours.
+ROUTER_KEYS = {
+    "routing_delay": "routing_cycles",
+    "vc_alloc_delay": "vc_allocation_cycles",
+    "sw_alloc_delay": "switch_allocation_cycles",
+    "st_final_delay": "crossbar_cycles",
+    "credit_delay": "credit_cycles",
+    "speculative": "speculative",
+}
 
 #: Column of the reference -> attribute of `Curve`.
 COLUMNS = {
@@ -147,17 +162,26 @@ COLUMNS = {
 def curves(path: Path, every: int = 1) -> Iterator[Point]:
     """Points of the reference's curves, with its procedure and its random numbers."""
     graph = grid_graph(SIDE, SIDE)
-    shifted = [(x + 1) % SIDE + SIDE * ((y + 1) % SIDE) for y in range(SIDE) for x in range(SIDE)]
     with path.open(newline="") as file:
         table = list(csv.DictReader(file))[::every]
     for row in table:
         vcs, buffer, packet = int(row["num_vcs"]), int(row["vc_buf_size"]), int(row["packet_flits"])
         rate = float(row["offered_flits_node_cycle"])
-        targets = {"uniform": None, "neighbor": shifted}[row["traffic"]]
-        run = BookSim(graph, router(vcs, buffer, packet), packet, rate, targets)
+        run = BookSim(graph, router(vcs, buffer, packet), packet, rate, **traffic(row["traffic"]))
         curve = run.measure(latency=row["sim_type"] == "latency")
         kind = "saturation" if row["sim_type"] == "throughput" else f"at {rate}"
         yield point(f"{row['traffic']}, {vcs} x {buffer} buffers, {packet} flits, {kind}", curve, row)
+
+
+def traffic(name: str) -> dict[str, list[int]]:
+    """Where packets go, as arguments of `BookSim`."""
+    nodes = [(x, y) for y in range(SIDE) for x in range(SIDE)]
+    return {
+        "uniform": {},
+        "neighbor": {"targets": [(x + 1) % SIDE + SIDE * ((y + 1) % SIDE) for x, y in nodes]},
+        "transpose": {"targets": [y + SIDE * x for x, y in nodes]},
+        "hotspot_corners": {"choices": [0, SIDE - 1, SIDE * (SIDE - 1), SIDE * SIDE - 1]},
+    }[name]
 
 
 def point(name: str, curve: Curve, row: dict[str, str]) -> Point:

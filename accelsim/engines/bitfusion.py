@@ -225,7 +225,7 @@ class BitFusion(TiledEngine):
         return options[int(np.lexsort(keys)[0])]
 
     def _options(self, part: Part, problem: Problem) -> Candidates:
-        """Tilings to choose from; with the authors' accounting, unrolled windows too must fit (one pixel's are a tile)."""
+        """Tilings to choose from; with the authors' accounting, unrolled windows must fit (one pixel's do)."""
         if self.spec.accounting == "exact" or not self.unrolled(part):
             return candidates(problem, 2048)
         options = candidates(problem, 1 << 20)

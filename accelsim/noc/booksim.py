@@ -51,7 +51,7 @@ LATENCY_LIMIT = 500.0
     MADE,  # packets so far
     FIRST_FLOW,
     FLITS,  # of a packet
-    RANDOM_TARGETS,
+    CHOICES,  # of which a packet's target is drawn; 0: none, each source has its own
     RECORDING,  # new packets count
     DRAIN_TIME,  # if they are created before this
     STOPPED,  # no new packets
@@ -149,7 +149,7 @@ def make_packets(
             queue_time[node] += 1
             if draw(generators[1]) / 4503599627370496.0 >= probability:
                 continue
-            target = draw(generators[0]) % par[NODES] if par[RANDOM_TARGETS] else targets[0, node]
+            target = targets[3, draw(generators[0]) % par[CHOICES]] if par[CHOICES] else targets[0, node]
             draw(generators[0])  # for the choice of one out of one subnetwork
             recorded = par[RECORDING] and created < par[DRAIN_TIME]
             made[par[MADE], 0] = created
@@ -303,7 +303,10 @@ class BookSim:
     rate : float
         Offered flits per node and cycle.
     targets : sequence of int, optional
-        Destination of each source; without it any node with equal chance, the source included.
+        Destination of each source.
+    choices : sequence of int, optional
+        Without `targets`: nodes of which each packet's destination is drawn with equal chance, its source included;
+        all, unless it is given.
     """
 
     def __init__(
@@ -314,8 +317,10 @@ class BookSim:
         rate: float,
         targets: Sequence[int] | None = None,
         seed: int = 42,
+        choices: Sequence[int] | None = None,
     ) -> None:
         nodes = graph.terminals
+        drawn = [] if targets is not None else list(range(nodes) if choices is None else choices)
         self.graph = graph
         self.flits = packet_flits
         self.rate = rate
@@ -323,13 +328,15 @@ class BookSim:
         self.memory = self.layout.memory
         self.first = self.layout.end + 2
         self.par = np.zeros(N_PAR, np.int64)
-        self.par[[FIRST_FLOW, FLITS, RANDOM_TARGETS, NODES]] = self.first, packet_flits, targets is None, nodes
+        self.par[[FIRST_FLOW, FLITS, CHOICES, NODES]] = self.first, packet_flits, len(drawn), nodes
         self.par[DRAIN_TIME] = 2**62
         self.memory[self.first - 2 : self.first] = MANY
         self.generators = np.stack([new_generator(seed, 30, False), new_generator(seed, 52, True)])
         self.queue_time = np.zeros(nodes, np.int64)
         own = [self.layout.terminal(k) for k in range(nodes)]
-        self.targets = np.array([[0] * nodes if targets is None else list(targets), own, [0] * nodes], np.int64)
+        self.targets = np.zeros((4, max(nodes, len(drawn))), np.int64)
+        self.targets[0, :nodes], self.targets[1, :nodes] = 0 if targets is None else list(targets), own
+        self.targets[3, : len(drawn)] = drawn
         self.made = np.zeros((0, 2), np.int64)
         self._rows: list[IntArray] = []
 

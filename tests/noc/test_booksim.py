@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accelsim.noc.booksim import LONG_LAG, SHORT_LAG, BookSim, knuth_state, replay
+from accelsim.noc import flit_state as fs
+from accelsim.noc.booksim import LONG_LAG, MADE, SHORT_LAG, BookSim, knuth_state, replay
 from accelsim.noc.mesh import grid_graph
 from accelsim.noc.router import RouterSpec
 from tests.noc.marks import compiled_only
@@ -26,6 +27,41 @@ def test_every_logged_packet_moves_in_the_same_cycles() -> None:
     logs = noc_validation.logs(reference("noc/booksim2_packet_logs.csv"))
     assert [log.name for log in logs if log.exact != log.packets] == []
     assert sum(log.packets for log in logs) == 9656
+
+
+@compiled_only
+@pytest.mark.parametrize("name", ["h_p5_v2_b8_r03", "u_p5_v4_b8_r20"])
+def test_the_logged_packets_are_made_by_the_same_random_numbers(name: str) -> None:
+    """Created when, where, and for whom: to one of the corners, and to anyone."""
+    with reference("noc/booksim2_packet_logs.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["run"] == name]
+    first = rows[0]
+    flits, rate = int(first["packet_flits"]), float(first["offered_flits_node_cycle"])
+    spec = noc_validation.router(int(first["num_vcs"]), int(first["vc_buf_size"]), flits)
+    run = BookSim(grid_graph(8, 8), spec, flits, rate, **noc_validation.traffic(first["traffic"]))
+    run.steps(2000)
+    flows = run.memory[run.first :].reshape(-1, fs.F_SIZE)[: run.par[MADE]]
+    sources = (flows[:, fs.F_SOURCE] - run.layout.terminals) // run.layout.t_size
+    ours = set(zip(run.made[: len(flows), 0].tolist(), sources.tolist(), flows[:, fs.F_TARGET].tolist(), strict=True))
+    assert {(int(row["create"]), int(row["src"]), int(row["dst"])) for row in rows} <= ours
+
+
+@compiled_only
+def test_hot_spots_and_transposition_are_bound_by_their_busiest_link() -> None:
+    graph = grid_graph(8, 8)
+    spec = noc_validation.router()
+    corners = BookSim(graph, spec, 5, 1.0, **noc_validation.traffic("hotspot_corners")).measure(latency=False)
+    assert 0.97 * 4 / 64 < corners.accepted <= 4 / 64  # a corner takes a flit a cycle
+    below, above = (
+        BookSim(graph, spec, 5, rate, **noc_validation.traffic("transpose")).measure().latency for rate in (0.1, 0.16)
+    )
+    assert below is not None and above is not None and below < 45 and above > 1.3 * below  # seven sources on a link
+
+
+def test_settings_of_the_references_are_ours() -> None:
+    assert noc_validation.settings("") == {}
+    assert noc_validation.settings("routing_delay=0;speculative=1") == {"routing_cycles": 0, "speculative": 1}
+    assert noc_validation.settings("credit_delay=2") == {"credit_cycles": 2}
 
 
 @compiled_only
