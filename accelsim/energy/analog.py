@@ -1,8 +1,10 @@
 """Converters, resistive cells, crossbars and eDRAM: what crossbar and in-memory engines are made of.
 
 ADCs of any resolution and rate come from the regression of Andrulis et al. (arXiv 2404.06553) on the
-Murmann survey, evaluated on a grid: 4 to 12 bits, 10 MS/s to 1 GS/s, 130 to 7 nm. Between its points
-a power law. Other converters are named designs at their own node: nothing scales an analog circuit.
+Murmann survey, evaluated on a grid: 4 to 12 bits, 10 MS/s to 1 GS/s, 130 to 7 nm. Between its nodes
+a power law, between its rates the form of the regression: the energy of a conversion is a floor for the
+resolution or, where that is more, a power of the rate, and the area a product of powers of rate and
+energy. Other converters are named designs at their own node: nothing scales an analog circuit.
 """
 
 from __future__ import annotations
@@ -68,6 +70,27 @@ def _adc_grid() -> npt.NDArray[np.float64]:
     return grid
 
 
+@functools.cache
+def _adc_powers() -> tuple[float, float, float]:
+    """Powers of the rate in the energy above its floor, of the rate in the area, and of the energy in the area.
+
+    The regression has the same ones for all: read off where the energy is on its slope (12 bits), and its floor (4).
+    """
+    grid = np.log10(_adc_grid()[:, 0])  # (energy and area, bits, rates); the rates are a factor of ten apart
+    (slope, by_both), (_, by_rate) = grid[:, -1, 2] - grid[:, -1, 1], grid[:, 0, 2] - grid[:, 0, 1]
+    return float(slope), float(by_rate), float((by_both - by_rate) / slope)
+
+
+def _at_rate(energies: npt.NDArray[np.float64], areas: npt.NDArray[np.float64], rate: float) -> tuple[float, float]:
+    """Energy and area at `rate`, from those at the rates of the grid."""
+    if rate in _RATES:
+        return float(energies[_RATES.index(rate)]), float(areas[_RATES.index(rate)])
+    slope, by_rate, by_energy = _adc_powers()
+    energy = max(energies[0], energies[-1] * (rate / _RATES[-1]) ** slope)
+    area = areas[0] * (rate / _RATES[0]) ** by_rate * (energy / energies[0]) ** by_energy
+    return float(energy), float(area)
+
+
 def adc(tech: Technology, bits: int, rate_hz: float) -> ConverterCost:
     """An ADC of `bits` at `rate_hz` samples per second.
 
@@ -86,10 +109,8 @@ def adc(tech: Technology, bits: int, rate_hz: float) -> ConverterCost:
     ways = max(1, math.ceil(rate_hz / _RATES[-1]))
     rate = min(max(rate_hz / ways, _RATES[0]), _RATES[-1])
     grid, level = _adc_grid(), max(bits, _BITS[0]) - _BITS[0]
-    values = []
-    for quantity in grid[:, :, level, :]:
-        by_node = [loglog(rate, _RATES, [float(v) for v in column]) for column in quantity]
-        values.append(loglog(tech.node_nm, _NODES, by_node))
+    by_node = [_at_rate(grid[0, node, level], grid[1, node, level], rate) for node in range(len(_NODES))]
+    values = [loglog(tech.node_nm, _NODES, column) for column in zip(*by_node, strict=True)]
     source = read_table("adc")[0]["source"]
     low = 1.0
     if bits < _BITS[0]:

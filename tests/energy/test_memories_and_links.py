@@ -168,6 +168,18 @@ def test_adc_between_and_beyond_the_grid() -> None:
     assert AT32.adc(2, 1e8).energy == pytest.approx(AT32.adc(4, 1e8).energy / 4, rel=1e-3)
 
 
+def test_adc_between_rates_has_a_floor_and_a_slope() -> None:
+    """As the regression has it: nothing changes below the corner of a resolution (10 bits: 114 MS/s), and all above."""
+    energy = {rate: AT32.adc(10, rate).energy for rate in (1e7, 4e7, 1.1e8, 2e8, 4e8, 8e8, 1e9)}
+    assert energy[4e7] == energy[1.1e8] == energy[1e7]
+    steep = math.log2(energy[4e8] / energy[2e8])
+    assert steep == pytest.approx(math.log2(energy[8e8] / energy[4e8])) == pytest.approx(0.6613, abs=1e-3)
+    assert energy[1e9] / energy[8e8] == pytest.approx(1.25**steep)
+    # 12 bits: the corner at 12.1 MS/s; the grid's points lie on the slope
+    assert AT32.adc(12, 1e8 * (1 + 1e-9)).energy == pytest.approx(AT32.adc(12, 1e8).energy, rel=1e-4)
+    assert AT32.adc(12, 1e8 * (1 + 1e-9)).area == pytest.approx(AT32.adc(12, 1e8).area, rel=1e-3)
+
+
 def test_adc_against_isaac() -> None:
     # ISAAC, ISCA 2016: 8 bits at 1.28 GS/s take 2 mW at 32 nm, 1.56 pJ.
     assert AT32.adc(8, 1.28e9).energy == pytest.approx(1.5625, rel=0.2)
