@@ -20,8 +20,8 @@ class Network(Protocol):
         """The next completion (cycle, message id) at or before `limit`."""
 
 
-Turn = tuple[int, int]
-"""(how many transfers of its layer the core has asked for before, core)"""
+Turn = tuple[int, int, int, int]
+"""How many transfers of its layer the core has asked for before, core, table, and how many of that table's kind."""
 
 
 class Models:

@@ -1,440 +1,31 @@
-"""Many cores on one network: who sends what to whom, and when a layer of a core may begin.
+"""Many cores on one network, played to their end; the rules are those of `exchange`.
 
-Every core is a `CorePlayer`. Its transfers become messages between terminals:
-
-- What a core fetches comes from a *hub*, a terminal where memory is attached; with `dram`, the hub fetches it
-  from DRAM first. Cores that ask for the same tile (equal operand and address) in the same round share one
-  fetch and one multicast, which starts when all of them have room for it.
-- What a core stores goes to a hub, and with `dram` from there to DRAM; or it is a partial sum that goes to the
-  next core of a chain, which adds it to its own before it sends on. The last core of the chain has the result.
-- Handing something over between a core, a hub's memory and the network takes `bridge_cycles`.
-- What is asked of the memory in one cycle, reads before writes, goes in turns: the first transfer of every core in its
-  layer, then all second ones, and of equal ones that of the core with the lowest number. Messages of one cycle go in
-  the order of their sources and targets, then likewise.
-- Cores that share a recurrence (`Route.peers`) send what they make of the state in a time step to each other, in one
-  multicast; the next step of a core waits for the parts of all others.
-- A job (a layer of one input) begins on a core when all jobs that it needs are complete on all their cores.
+Cores that share no state are played by a kernel (`core_kernel`), cycle after cycle in which something happens; between
+its calls the clocks of memory and network are moved on, by the rules of `clocks`. Cores that share one are SimPy
+processes.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import heapq
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import simpy
 from numpy.typing import NDArray
 
 from accelsim.base.errors import DeadlockError, SimulationBug
-from accelsim.sim.clocks import Models, Network, Turn
-from accelsim.sim.passes import FETCHED, PassTable, fold_passes
-from accelsim.sim.player import PASS_TIMES_DTYPE, CorePlayer, CountingEnvironment, LayerTimes
-from accelsim.sim.port import Memory, Move
+from accelsim.sim import core_kernel as k
+from accelsim.sim.clocks import Network
+from accelsim.sim.core_arrays import Arrays, build
+from accelsim.sim.corework import CoreWork, Job, ManyTimeline
+from accelsim.sim.exchange import play_processes
+from accelsim.sim.passes import ATTRIBUTION, FETCHED, INTERNAL, WAITS
+from accelsim.sim.player import PASS_TIMES_DTYPE, LayerTimes
+from accelsim.sim.port import FOREVER, Memory
 
-OFMAP = len(FETCHED)  # index of results among the operands of a tag; spilled sums come after it
-
-
-@dataclass(frozen=True)
-class Route:
-    """How one operand of a core's layer travels.
-
-    Attributes
-    ----------
-    hubs : tuple of int
-        Terminals where it comes from or goes to; several share it, interleaved by address in `stripe_bytes`, from
-        address `base` on and in every `period` anew.
-    dram : bool
-        It comes from DRAM to the hub, or goes on to DRAM.
-    chain : int
-        Core (not terminal) to which partial results go instead, or -1.
-    scale : (int, int)
-        A message to the next core has bytes x scale[0] / scale[1]: sums are wider than results.
-    peers : tuple of int
-        Cores that make the other parts of a state, of which every step makes a part and the next one reads all.
-    state_at : int
-        What is fetched from an address `state_at` + n on is the state of which the n-th results are parts.
-    steps : int
-        After so many steps another direction begins, which reads no state at first.
-    """
-
-    hubs: tuple[int, ...]
-    dram: bool
-    stripe_bytes: int = 4096
-    chain: int = -1
-    scale: tuple[int, int] = (1, 1)
-    peers: tuple[int, ...] = ()
-    state_at: int = 0
-    steps: int = 1
-    base: int = 0
-    period: int = 2**62
-
-    def hub(self, address: int) -> int:
-        """The hub of an address."""
-        return self.hubs[(address - self.base) % self.period // self.stripe_bytes % len(self.hubs)]
-
-
-@dataclass
-class CoreWork:
-    """What one core does.
-
-    Attributes
-    ----------
-    terminal : int
-    tables : list of PassTable
-        In the order of execution.
-    jobs : list of int
-        For each table, the job that it is a part of.
-    routes : list of dict
-        For each table, operand index (of `FETCHED`, then ofmap, then spilled sums) -> Route.
-    """
-
-    terminal: int
-    tables: list[PassTable] = field(default_factory=list)
-    jobs: list[int] = field(default_factory=list)
-    routes: list[dict[int, Route]] = field(default_factory=list)
-
-
-@dataclass
-class Job:
-    """A layer of one input.
-
-    Attributes
-    ----------
-    name : str
-    needs : tuple of int
-        Jobs that must be complete before any core begins it.
-    phase : int
-        Where all cores advance together: the phase in which it runs; -1: they do not.
-    """
-
-    name: str
-    needs: tuple[int, ...] = ()
-    phase: int = -1
-
-
-@dataclass
-class ManyTimeline:
-    """What happened.
-
-    Attributes
-    ----------
-    start, end : list of int
-        For each job.
-    cores : list of dict
-        For each job, core -> LayerTimes.
-    dram : list of (job, operand, address, bytes)
-        What went over the chip's border; operands as in a tag.
-    passes : array of PASS_TIMES_DTYPE
-        Of all cores, `layer` being the job; in the order of start.
-    events, clock : int
-    """
-
-    start: list[int]
-    end: list[int]
-    cores: list[dict[int, LayerTimes]]
-    dram: list[tuple[int, int, int, int]]
-    passes: NDArray[Any]
-    events: int
-    clock: int
-
-
-Tile = tuple[int, int, int]
-"""(operand, address, how often it has been fetched before)"""
-
-
-def _tiles(table: PassTable) -> list[Tile]:
-    """What a core fetches for a table, in its loader's order."""
-    rows = fold_passes(table)
-    found = []
-    for which, operand in enumerate(FETCHED):
-        used = np.flatnonzero(rows[f"{operand}_{'in_' if operand == 'psum' else ''}bytes"])
-        seen: Counter[int] = Counter()
-        for row, address in zip(used.tolist(), rows[f"{operand}_address"][used].tolist(), strict=True):
-            found.append((row, which, address, seen[address]))
-            seen[address] += 1
-    return [(which, address, turn) for _, which, address, turn in sorted(found)]
-
-
-def _consistent(orders: list[list[Tile]]) -> bool:
-    """Whether one order of all tiles agrees with the order of every core: then none can wait in a circle."""
-    first = orders[0]
-    if all(order == first for order in orders):
-        return True
-    after: dict[Tile, list[Tile]] = {}
-    before: Counter[Tile] = Counter()
-    for order in orders:
-        for tile, then in zip(order, order[1:], strict=False):
-            after.setdefault(tile, []).append(then)
-            before[then] += 1
-    tiles = {tile for order in orders for tile in order}
-    free = [tile for tile in tiles if not before[tile]]
-    done = 0
-    while free:
-        done += 1
-        for then in after.get(free.pop(), ()):
-            before[then] -= 1
-            if not before[then]:
-                free.append(then)
-    return done == len(tiles)
-
-
-class _Exchange:
-    """Finds for every transfer of a core its messages; see the module's text."""
-
-    def __init__(self, models: Models, cores: Sequence[CoreWork]) -> None:
-        self.models, self.cores = models, cores
-        self._members: dict[tuple[int, ...], list[int]] = {}
-        self._round: list[Counter[tuple[int, ...]]] = [Counter() for _ in cores]
-        self._asked: dict[tuple[int, ...], list[tuple[int, simpy.Event]]] = {}
-        self._fetched: Counter[tuple[int, int]] = Counter()
-        self._chained: dict[tuple[int, ...], list[int]] = {}
-        self._stores: Counter[tuple[int, int]] = Counter()
-        # (core, table, ordinal) -> sums that have arrived there, and the store that waits for them
-        self._arrived: Counter[tuple[int, int, int]] = Counter()
-        self._held: dict[tuple[int, int, int], Callable[[], None]] = {}
-        self._expected: Counter[tuple[int, int]] = Counter()
-        # (core, job, step) -> parts of the state that have arrived there, and who waits for all of them
-        self._parts: Counter[tuple[int, int, int]] = Counter()
-        self._gathers: dict[tuple[int, int, int], simpy.Event] = {}
-        self.dram: list[tuple[int, int, int, int]] = []
-        self._table_of = [{job: index for index, job in enumerate(work.jobs)} for work in cores]
-        self._class: dict[tuple[int, int], int] = {}
-        self._count()
-
-    def _count(self) -> None:
-        """Who asks for which tile in which round."""
-        by_job: dict[int, list[tuple[int, int, list[Tile]]]] = {}
-        for core, work in enumerate(self.cores):
-            for index, table in enumerate(work.tables):
-                by_job.setdefault(work.jobs[index], []).append((core, index, _tiles(table)))
-                chain = work.routes[index][OFMAP].chain if OFMAP in work.routes[index] else -1
-                if chain >= 0:
-                    self._expected[chain, self._table_of[chain][work.jobs[index]]] += 1
-        for job, parts in by_job.items():
-            # cores that would wait for each other's turn share only with those that fetch exactly alike
-            alike = _consistent([tiles for *_, tiles in parts])
-            classes: dict[tuple[Tile, ...], int] = {}
-            for core, index, tiles in parts:
-                group = 0 if alike else classes.setdefault(tuple(tiles), len(classes))
-                self._class[core, index] = group
-                for which, address, turn in tiles:
-                    key = (job, which, address, turn, -1 - core if which == 2 else group)
-                    self._members.setdefault(key, []).append(core)
-
-    def fetch(
-        self, core: int, table: int, which: int, address: int, n_bytes: int, runs: tuple[int, ...]
-    ) -> simpy.Event:
-        """A tile for a core; complete when its last byte is there."""
-        work = self.cores[core]
-        job, route = work.jobs[table], work.routes[table][which]
-        if route.peers and which != OFMAP and address >= route.state_at:
-            return self._gather((core, job, address - route.state_at), len(route.peers))
-        private = -1 - core if which == 2 else self._class[core, table]
-        round_key = (job, which, address)
-        key = (job, which, address, self._round[core][round_key], private)
-        self._round[core][round_key] += 1
-        event = self.models.env.event()
-        waiting = self._asked.setdefault(key, [])
-        waiting.append((core, event))
-        turn = self._fetched[core, table]
-        self._fetched[core, table] += 1
-        if len(waiting) == len(self._members[key]):
-            first = min(core for core, _ in waiting)
-            self._start(key, route, (address, n_bytes, runs), (turn, first))
-        return event
-
-    def _start(self, key: tuple[int, ...], route: Route, what: tuple[int, int, tuple[int, ...]], turn: Turn) -> None:
-        address, n_bytes, runs = what
-        waiting = sorted(self._asked.pop(key), key=lambda item: item[0])
-        targets = tuple(dict.fromkeys(self.cores[core].terminal for core, _ in waiting))
-        hub = route.hub(address)
-
-        def arrived(event: simpy.Event) -> None:
-            for _, waiter in waiting:
-                waiter.succeed(event.value)
-
-        def fetched(_: simpy.Event) -> None:
-            _then(self.models.send(hub, targets, n_bytes, turn), arrived)
-
-        if route.dram:
-            self.dram.append((key[0], key[1], address, n_bytes))
-            _then(self.models.read_or_write(address, n_bytes, False, runs, turn), fetched)
-        else:
-            _then(self.models.send(hub, targets, n_bytes, turn), arrived)
-
-    def store(
-        self, core: int, table: int, which: int, address: int, n_bytes: int, runs: tuple[int, ...]
-    ) -> simpy.Event:
-        """Results or sums of a core; complete when the core may forget them."""
-        work = self.cores[core]
-        route = work.routes[table][which]
-        event = self.models.env.event()
-        what = which, address, n_bytes, runs
-        ordinal = self._stores[core, table]
-        if which != OFMAP:
-            self._to_hub(work, table, what, (ordinal, core), event)
-            return event
-        self._stores[core, table] += 1
-        slot = (core, table, ordinal)
-        if route.peers and (ordinal + 1) % route.steps:
-            self._spread(work, (core, work.jobs[table], ordinal), route.peers, n_bytes)
-
-        def go() -> None:
-            if route.chain < 0:
-                self._to_hub(work, table, what, (ordinal, core), event)
-                return
-            other = self.cores[route.chain]
-            there = (route.chain, self._table_of[route.chain][work.jobs[table]], ordinal)
-            wide = -(-n_bytes * route.scale[0] // route.scale[1])
-
-            def arrived(message: simpy.Event) -> None:
-                event.succeed(message.value)
-                self._arrived[there] += 1
-                self._try(there)
-
-            _then(self.models.send(work.terminal, (other.terminal,), wide, (ordinal, core)), arrived)
-
-        self._held[slot] = go
-        self._try(slot)
-        return event
-
-    def _spread(self, work: CoreWork, part: tuple[int, int, int], peers: tuple[int, ...], n_bytes: int) -> None:
-        """Send a part of the state to all that read it."""
-        core, job, step = part
-
-        def arrived(message: simpy.Event) -> None:
-            for peer in peers:
-                there = (peer, job, step)
-                self._parts[there] += 1
-                waits = self._gathers.get(there)
-                if waits is not None and self._parts[there] == len(peers):
-                    self._gathers.pop(there).succeed(message.value)
-
-        targets = tuple(self.cores[peer].terminal for peer in peers)
-        _then(self.models.send(work.terminal, targets, n_bytes, (step, core)), arrived)
-
-    def _gather(self, there: tuple[int, int, int], parts: int) -> simpy.Event:
-        """Complete when all parts of a state are there."""
-        event = self.models.env.event()
-        if self._parts[there] == parts:
-            event.succeed(int(self.models.env.now))
-        else:
-            self._gathers[there] = event
-        return event
-
-    def _try(self, slot: tuple[int, int, int]) -> None:
-        """Let a store go when the sums that it adds have all come."""
-        if slot in self._held and self._arrived[slot] == self._expected[slot[:2]]:
-            self._held.pop(slot)()
-
-    def _to_hub(
-        self,
-        work: CoreWork,
-        table: int,
-        what: tuple[int, int, int, tuple[int, ...]],
-        turn: Turn,
-        event: simpy.Event,
-    ) -> None:
-        which, address, n_bytes, runs = what
-        route = work.routes[table][which]
-        hub = route.hub(address)
-
-        def arrived(message: simpy.Event) -> None:
-            if not route.dram:
-                event.succeed(message.value)
-                return
-            self.dram.append((work.jobs[table], which, address, n_bytes))
-            written = self.models.read_or_write(address, n_bytes, True, runs, turn)
-            _then(written, lambda done: event.succeed(done.value))
-
-        _then(self.models.send(work.terminal, (hub,), n_bytes, turn), arrived)
-
-
-def _then(event: simpy.Event, action: Callable[[simpy.Event], Any]) -> None:
-    assert event.callbacks is not None
-    event.callbacks.append(action)
-
-
-class _CorePort:
-    """A core's port: its transfers go through the exchange."""
-
-    def __init__(self, exchange: _Exchange, core: int) -> None:
-        self.exchange, self.core = exchange, core
-
-    def transfer(self, move: Move) -> simpy.Event:
-        """See `Port.transfer`."""
-        go = self.exchange.store if move.is_write else self.exchange.fetch
-        return go(self.core, move.tag[0], move.tag[1], move.address, move.n_bytes, move.runs)
-
-
-class _Jobs:
-    """Which jobs are complete, and who waits for them."""
-
-    def __init__(
-        self,
-        env: simpy.Environment,
-        jobs: Sequence[Job],
-        cores: Sequence[CoreWork],
-        phase_cycles: int,
-        watch: Callable[[int], None] | None,
-    ) -> None:
-        self.env, self.jobs, self.phase_cycles, self.watch = env, jobs, phase_cycles, watch
-        self._left = Counter(job for work in cores for job in work.jobs)
-        self._complete = [env.event() for _ in jobs]
-        self._in_phase = Counter(job.phase for job in jobs if job.phase >= 0)
-        self._phase_begins: dict[int, simpy.Event] = {phase: env.event() for phase in self._in_phase}
-        if 0 in self._phase_begins:
-            self._phase_begins[0].succeed()
-        self._phase_began = 0
-        self.open = len(jobs)
-        self.end = [0] * len(jobs)
-        for index in range(len(jobs)):
-            if not self._left[index]:
-                raise SimulationBug(f"no core does job {jobs[index].name}")
-
-    def opens(self, job: int) -> simpy.Event | None:
-        """The event after which the job may begin, or None."""
-        pending = [self._complete[n] for n in self.jobs[job].needs if not self._complete[n].processed]
-        phase = self.jobs[job].phase
-        if phase >= 0 and not self._phase_begins[phase].processed:
-            pending.append(self._phase_begins[phase])
-        return simpy.AllOf(self.env, pending) if pending else None
-
-    def leaves(self, job: int) -> None:
-        """One core more is done with it."""
-        self._left[job] -= 1
-        if self._left[job]:
-            return
-        now = int(self.env.now)
-        self.end[job] = now
-        self.open -= 1
-        self._complete[job].succeed()
-        if self.watch is not None:
-            self.watch(job)
-        phase = self.jobs[job].phase
-        if phase < 0:
-            return
-        self._in_phase[phase] -= 1
-        if not self._in_phase[phase] and phase + 1 in self._phase_begins:
-            begin = max(now, self._phase_began + self.phase_cycles)
-            self._phase_began = begin
-            event = self._phase_begins[phase + 1]
-            event._ok, event._value = True, None
-            self.env.schedule(event, delay=begin - now)
-
-
-@dataclass
-class _CoreGate:
-    jobs: _Jobs
-    work: CoreWork
-
-    def opens(self, layer: int) -> simpy.Event | None:
-        return self.jobs.opens(self.work.jobs[layer])
-
-    def leaves(self, layer: int) -> None:
-        self.jobs.leaves(self.work.jobs[layer])
+MEMORY, NETWORK = 0, 1
 
 
 def play_cores(
@@ -472,39 +63,242 @@ def play_cores(
     """
     if bridge_cycles < 1:
         raise SimulationBug(f"bridge_cycles must be >= 1, got {bridge_cycles}")
-    for work in cores:
-        for table in work.tables:
-            table.check()
-    env = CountingEnvironment()
-    models = Models(env, memory, network, bridge_cycles)
-    exchange = _Exchange(models, cores)
-    ledger = _Jobs(env, jobs, cores, phase_cycles, watch)
-    players = []
-    for core, work in enumerate(cores):
-        foreign = frozenset(
-            (index, which)
-            for index, routes in enumerate(work.routes)
-            for which, route in routes.items()
-            if not route.dram
-        )
-        gathered = frozenset(index for index, routes in enumerate(work.routes) if any(r.peers for r in routes.values()))
-        gate = _CoreGate(ledger, work)
-        port = _CorePort(exchange, core)
-        players.append(CorePlayer(env, port, work.tables, prefetch, gate, foreign, gathered=gathered))
-    env.run_while(lambda: ledger.open)
-    waiting = ((core, player.blocked()) for core, player in enumerate(players) if not player.finished)
-    stuck = [f"core {core}: {why or 'nothing is left to do'}" for core, why in waiting]
-    if stuck:
-        raise DeadlockError(f"at cycle {env.now}: {'; '.join(stuck[:4])}")
+    tables = {id(table): table for work in cores for table in work.tables}
+    for table in tables.values():
+        table.check()
+    done = {job for work in cores for job in work.jobs}
+    for index, job in enumerate(jobs):
+        if index not in done:
+            raise SimulationBug(f"no core does job {job.name}")
+    play = play_processes if _shares_states(cores) else _play_kernel
+    return play(
+        cores, jobs, memory, network,
+        bridge_cycles=bridge_cycles, prefetch=prefetch, phase_cycles=phase_cycles, watch=watch,
+    )  # fmt: skip
+
+
+def _shares_states(cores: Sequence[CoreWork]) -> bool:
+    return any(route.peers for work in cores for routes in work.routes for route in routes.values())
+
+
+def _play_kernel(
+    cores: Sequence[CoreWork],
+    jobs: Sequence[Job],
+    memory: Memory,
+    network: Network,
+    *,
+    bridge_cycles: int,
+    prefetch: bool,
+    phase_cycles: int,
+    watch: Callable[[int], None] | None,
+) -> ManyTimeline:
+    arrays = build(cores, jobs, prefetch, phase_cycles)
+    run = _Run(arrays, memory, network, bridge_cycles, watch)
+    run.to_the_end()
+    if arrays.io[k.IO_OPEN]:
+        raise DeadlockError(f"at cycle {run.now}: {_stuck(arrays, cores)}")
+    return _timeline(arrays, cores, jobs, run.events)
+
+
+class _Run:
+    """Time, and what is to happen at which cycle."""
+
+    def __init__(
+        self, arrays: Arrays, memory: Memory, network: Network, bridge: int, watch: Callable[[int], None] | None
+    ) -> None:
+        self.arrays, self.bridge, self.watch = arrays, bridge, watch
+        self.models: tuple[Any, Any] = (memory, network)
+        self._known = getattr(memory, "known_completion", None)
+        self._kernel = k.step_cores.compiled()
+        self._arguments = arrays.kernel()
+        self.now = self.events = 0
+        self._due: deque[tuple[int, list[int]]] = deque()  # cycle, what is handed to the models then
+        self._done: list[tuple[int, int]] = []  # a heap: cycle of completion, what
+        self._waiting: tuple[dict[int, int], dict[int, int]] = ({}, {})  # request -> what
+        self._next = [0, 0]
+        self._timer = 0  # when a core does something of itself; FOREVER: never
+        self._advances = FOREVER
+
+    def to_the_end(self) -> None:
+        """Go from one cycle in which something happens to the next, until all jobs are complete or nothing can be."""
+        io, due, done = self.arrays.io, self._due, self._done
+        while io.item(k.IO_OPEN):
+            now = min(self._timer, self._advances)
+            if due and due[0][0] < now:
+                now = due[0][0]
+            if done and done[0][0] < now:
+                now = done[0][0]
+            if now == FOREVER:
+                return
+            self.now = now
+            if self._timer == now or (done and done[0][0] == now):
+                self._step(now)
+            if due and due[0][0] == now:
+                self._submit(now, due.popleft()[1])
+                if done and done[0][0] == now:  # a memory that takes no time: the cores go on before clocks do
+                    continue
+            if self._advances == now and io.item(k.IO_OPEN):
+                self._advance(now)
+
+    def _step(self, now: int) -> None:
+        """The cores' part of a cycle."""
+        io, done = self.arrays.io, self._done
+        fed = []
+        while done and done[0][0] == now:
+            fed.append(heapq.heappop(done)[1])
+        at = io.item(k.IO_AT_FED)
+        io[at : at + len(fed)] = fed
+        io[k.IO_NOW], io[k.IO_FED] = now, len(fed)
+        self._kernel(*self._arguments)
+        then, asked, complete = io.item(k.IO_NEXT), io.item(k.IO_ASKED), io.item(k.IO_COMPLETE)
+        self._timer = FOREVER if then < 0 else then
+        self.events += len(fed) + 1
+        if asked:
+            at = io.item(k.IO_AT_ASKED)
+            moves = io[at : at + asked].tolist()
+            if self._due and self._due[-1][0] == now + self.bridge:
+                self._due[-1][1].extend(moves)
+            else:
+                self._due.append((now + self.bridge, moves))
+        if complete and self.watch is not None:
+            at = io.item(k.IO_AT_COMPLETE)
+            for job in io[at : at + complete].tolist():
+                self.watch(job)
+
+    def _submit(self, now: int, asked: list[int]) -> None:
+        """What was asked for `bridge` cycles ago is handed over, in turn."""
+        arrays = self.arrays
+        memory, network = self.models
+        if len(asked) > 1:
+            turns = arrays.turns
+            asked.sort(key=lambda what: (what & 1, turns[what & 1][what >> 1]))
+        for what in asked:
+            kind, move = what & 1, what >> 1
+            request = self._next[kind]
+            self._next[kind] += 1
+            if kind == NETWORK:
+                message = arrays.messages[move]
+                assert message is not None
+                network.submit(now, request, *message)
+            else:
+                address, n_bytes, is_write = arrays.transfers[move]
+                if self._known is not None:
+                    memory.submit(now, request, address, n_bytes, is_write)
+                    heapq.heappush(self._done, (self._known(), what))
+                    continue
+                runs = arrays.runs[move].tolist()
+                if runs[2]:
+                    memory.submit_runs(now, request, (address, *runs), is_write)
+                else:
+                    memory.submit(now, request, address, n_bytes, is_write)
+            self._waiting[kind][request] = what
+        if self._advances == FOREVER and any(self._waiting):
+            self._advances = now
+
+    def _advance(self, now: int) -> None:
+        """Move the clocks on, by the rule of `Models`."""
+        waiting = self._waiting
+        busy = [kind for kind in (MEMORY, NETWORK) if waiting[kind]]
+        limit = self._peek()
+        if len(busy) == 2:
+            limit = min(limit, now + self.bridge)
+        for kind in busy:
+            under_way, advance = waiting[kind], self.models[kind].advance
+            own = limit
+            done = advance(own)
+            while done is not None:
+                cycle, request = done
+                heapq.heappush(self._done, (cycle, under_way.pop(request)))
+                # what this completion causes may reach the model `bridge` later
+                own = min(own, cycle + self.bridge)
+                done = advance(own)
+            limit = own
+        if limit == FOREVER:
+            raise SimulationBug(f"{sum(map(len, waiting))} transfers or messages will never be complete")
+        self._advances = max(now, min(limit, self._peek())) if any(waiting) else FOREVER
+
+    def _peek(self) -> int:
+        """The next cycle in which something else happens."""
+        then = self._timer
+        if self._due and self._due[0][0] < then:
+            then = self._due[0][0]
+        if self._done and self._done[0][0] < then:
+            then = self._done[0][0]
+        return then
+
+
+def _timeline(arrays: Arrays, cores: Sequence[CoreWork], jobs: Sequence[Job], events: int) -> ManyTimeline:
     records: list[dict[int, LayerTimes]] = [{} for _ in jobs]
-    passes = []
-    for core, (work, player) in enumerate(zip(cores, players, strict=True)):
-        for job, times in zip(work.jobs, player.log.layers, strict=True):
-            records[job][core] = times
-        passes += [(work.jobs[layer], *rest) for layer, *rest in player.log.passes]
+    times = iter(_layer_times(arrays, cores))
+    for core, work in enumerate(cores):
+        for job in work.jobs:
+            records[job][core] = next(times)
     start = [min(t.start for t in record.values()) for record in records]
-    log = np.array(sorted(passes), PASS_TIMES_DTYPE)
-    return ManyTimeline(start, ledger.end, records, exchange.dram, log, env.events, max(ledger.end, default=0))
+    ends = arrays.jobs[:, k.J_END].tolist()
+    rows = arrays.rows
+    passes = np.zeros(len(rows), PASS_TIMES_DTYPE)
+    passes["layer"] = arrays.tables[arrays.table_of, k.L_JOB]
+    for name, column in (("start", k.R_START), ("streamed", k.R_STREAMED), ("done", k.R_DONE)):
+        passes[name] = rows[:, column]
+    passes["macs"] = arrays.folded["macs"]
+    order = np.lexsort([passes[name] for name in reversed(PASS_TIMES_DTYPE.names or ())])
+    return ManyTimeline(start, ends, records, arrays.dram, passes[order], events + len(rows), max(ends, default=0))
+
+
+def _layer_times(arrays: Arrays, cores: Sequence[CoreWork]) -> list[LayerTimes]:
+    """Where the cycles of every table went."""
+    tables, first = arrays.tables, arrays.tables[:, k.L_FIRST]
+    moved = {
+        name: np.add.reduceat(arrays.folded[f"{name}_bytes"], first)
+        for name in ("filter", "ifmap", "psum_in", "ofmap", "psum_out")
+    }
+    causes: dict[str, NDArray[np.int64]] = {c: np.zeros(len(tables), np.int64) for c in ATTRIBUTION}
+    for n, cause in enumerate(WAITS):
+        causes[cause] = tables[:, k.L_WAITS + n].copy()
+    for cause in INTERNAL:
+        causes[cause] = np.add.reduceat(arrays.folded[f"{cause}_cycles"], first)
+    causes["compute"] = np.add.reduceat(arrays.folded["busy_cycles"], first)
+    begin, done, end = tables[:, k.L_BEGIN], tables[:, k.L_DONE], tables[:, k.L_END]
+    causes["fill_drain"] = done - begin - sum(causes.values())
+    causes["ofmap"] += end - done
+    values = np.stack(list(causes.values()), axis=1)
+    names = [table.layer for work in cores for table in work.tables]
+    wrong = np.flatnonzero((values.sum(axis=1) != end - begin) | (values.min(axis=1) < 0))
+    if len(wrong):
+        n = int(wrong[0])
+        found = dict(zip(causes, values[n].tolist(), strict=True))
+        raise SimulationBug(f"{names[n]}: attributed cycles {found} do not sum to {int((end - begin)[n])}")
+    slots = [table.slots for work in cores for table in work.tables]
+    bytes_of = np.stack(list(moved.values()), axis=1).tolist()
+    return [
+        LayerTimes(name, a, b, dict(zip(causes, cycles)), dict(zip(moved, n_bytes)), dict(own))
+        for name, a, b, cycles, n_bytes, own in zip(
+            names, begin.tolist(), end.tolist(), values.tolist(), bytes_of, slots, strict=True
+        )
+    ]
+
+
+def _stuck(arrays: Arrays, cores: Sequence[CoreWork]) -> str:
+    """Who waits for what, for the message of a deadlock."""
+    found = []
+    table_of, tables = arrays.table_of.tolist(), [table for work in cores for table in work.tables]
+    for number, core in enumerate(arrays.cores.tolist()):
+        if core[k.C_PHASE] == k.END:
+            continue
+        name = tables[core[k.C_TABLE]].layer
+        own = f"of pass {core[k.C_ROW] - int(arrays.tables[core[k.C_TABLE], k.L_FIRST])} of {name}"
+        why = {
+            k.BEGIN: f"other cores, to begin {name}",
+            k.OPERANDS: f"{FETCHED[min(core[k.C_OPERAND], 2)]} {own}",
+            k.RESULTS: f"a slot for the results {own}",
+        }.get(core[k.C_PHASE], f"the results of {name} to be written")
+        text = f"core {number}: engine waits for {why}"
+        if core[k.C_LOADING] <= core[k.C_LAST] and core[k.C_BEGUN] >= core[k.C_LOADING]:
+            table = tables[table_of[core[k.C_LOAD_ROW]]].layer
+            row = core[k.C_LOAD_ROW] - int(arrays.tables[core[k.C_LOADING], k.L_FIRST])
+            text += f"; loader waits for room for {FETCHED[core[k.C_LOAD_OPERAND]]} of pass {row} of {table}"
+        found.append(text)
+    return "; ".join(found[:4])
 
 
 def busiest(record: dict[int, LayerTimes]) -> int:

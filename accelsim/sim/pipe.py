@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from accelsim.base.kernels import kernel
 from accelsim.sim.passes import PassArray, PassTable
 
-_BYTES = ("filter_bytes", "ifmap_bytes", "psum_in_bytes", "ofmap_bytes", "psum_out_bytes")
-_ADDRESS = ("filter_address", "ifmap_address", "psum_address", "ofmap_address", "psum_address")
+BYTES = ("filter_bytes", "ifmap_bytes", "psum_in_bytes", "ofmap_bytes", "psum_out_bytes")
+ADDRESSES = ("filter_address", "ifmap_address", "psum_address", "ofmap_address", "psum_address")
 _TIMES = ("load_cycles", "load_free_cycles", "stream_cycles", "finish_cycles", "barrier", "macs")
 _LIMIT = 2**62
 
@@ -66,9 +66,9 @@ class Played:
 def play_pipe(tables: Sequence[PassTable], folded: Sequence[PassArray], pipe: Pipe, prefetch: bool) -> Played | None:
     """Play all layers; None if the numbers are too large for the kernel, or nothing can happen any more."""
     rows = np.concatenate(folded)
-    sizes = np.stack([rows[name] for name in _BYTES], axis=1)
+    sizes = np.stack([rows[name] for name in BYTES], axis=1)
     burst = pipe.burst_bytes
-    address = np.stack([rows[name] for name in _ADDRESS], axis=1)
+    address = np.stack([rows[name] for name in ADDRESSES], axis=1)
     bursts = np.where(sizes > 0, (address + sizes - 1) // burst - address // burst + 1, 0)
     moved = bursts * burst if burst > 1 else sizes
     if int(moved.max()) * pipe.bytes_denominator >= _LIMIT or pipe.bytes_numerator >= _LIMIT:
@@ -81,7 +81,7 @@ def play_pipe(tables: Sequence[PassTable], folded: Sequence[PassArray], pipe: Pi
         layers[n, _STATIONARY] = {"filter": 0, "ifmap": 1}.get(table.stationary, -1)
         layers[n, _PREFETCH] = prefetch and table.prefetch
         layers[n, _SLOTS:] = [table.slots.get(operand, 0) for operand in ("filter", "ifmap", "psum", "ofmap")]
-    renew = _renewals(sizes[:, :3], layers)
+    renew = renewals(sizes[:, :3], layers)
     numbers = (pipe.bytes_numerator, pipe.bytes_denominator, pipe.latency_cycles, int(pipe.ideal))
     transfers = np.zeros((int(np.count_nonzero(sizes)), 6), np.int64)
     passes = np.zeros((len(rows), 5), np.int64)
@@ -99,7 +99,7 @@ def play_pipe(tables: Sequence[PassTable], folded: Sequence[PassArray], pipe: Pi
     )  # fmt: skip
 
 
-def _renewals(sizes: NDArray[np.int64], layers: NDArray[np.int64]) -> NDArray[np.int64]:
+def renewals(sizes: NDArray[np.int64], layers: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each pass and operand: does its tile end with it (the next pass fetches another, or the layer ends)?"""
     count = len(sizes)
     ends = np.zeros((count, 3), bool)

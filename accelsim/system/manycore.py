@@ -10,7 +10,8 @@ from accelsim import __version__
 from accelsim.base.counts import ActionCounts
 from accelsim.base.units import ceil_div
 from accelsim.memory.model import MemoryModel
-from accelsim.sim.manycore import OFMAP, CoreWork, Job, ManyTimeline, busiest, play_cores
+from accelsim.sim.corework import OFMAP, CoreWork, Job, ManyTimeline
+from accelsim.sim.manycore import busiest, play_cores
 from accelsim.sim.passes import ATTRIBUTION, FETCHED
 from accelsim.sim.player import TRANSFER_DTYPE, LayerTimes, Timeline
 from accelsim.system.archspec import Architecture
@@ -26,6 +27,7 @@ def simulate_cores(arch: Architecture, trace: Trace, memory: MemoryModel, progre
     spec = plan.cores
     cores = [CoreWork(terminal) for terminal in (spec.terminals or range(spec.count))]
     jobs = _jobs(plan)
+    ways = [[plan.routes(layer, position) for position in range(len(layer.cores))] for layer in plan.layers]
     # a core does one input after another; where all advance in phases, one phase after another
     for job in sorted(range(len(jobs)), key=lambda j: (jobs[j].phase, j)):
         layer = plan.layers[job % len(plan.layers)]
@@ -33,7 +35,7 @@ def simulate_cores(arch: Architecture, trace: Trace, memory: MemoryModel, progre
         for position, core in enumerate(layer.cores):
             cores[core].tables.append(layer.tables[first + position])
             cores[core].jobs.append(job)
-            cores[core].routes.append(plan.routes(layer, position))
+            cores[core].routes.append(ways[layer.index][position])
     network = arch.build_noc()
     moved = _Snapshots(network)
     timeline = play_cores(

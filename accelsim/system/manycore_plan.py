@@ -17,7 +17,7 @@ from accelsim.base.units import ceil_div
 from accelsim.engines.base import Task
 from accelsim.engines.common.factors import factor_elements, factored
 from accelsim.engines.common.vector import lower_vector
-from accelsim.sim.manycore import OFMAP, Route
+from accelsim.sim.corework import OFMAP, Route
 from accelsim.sim.passes import FETCHED, PassTable
 from accelsim.system.archspec import Architecture
 from accelsim.system.buffers import limit_ports, stored_bits
@@ -80,6 +80,7 @@ class Plan:
         terminals = list(self.cores.terminals or range(self.cores.count))
         self.places = core_places(arch.build_noc(), terminals)
         self.layers: list[CoreLayer] = []
+        self._homes: dict[tuple[str, int], Route] = {}
         steps = self.schedule.steps
         self.rows = self._time_steps() if self.cores.schedule == "pipeline" else 1
         self.stages = stages(self) if self.cores.assignment == "searched" else None
@@ -426,12 +427,15 @@ class Plan:
 
         In a pipeline of time steps, of each step's part of it.
         """
+        if (tensor, bits) in self._homes:
+            return self._homes[tensor, bits]
         maker = next(layer for layer in self.layers if layer.step.writes == tensor)
         own = [core for core, chain in zip(maker.cores, maker.chains, strict=True) if chain < 0]
         period = max(1, self.schedule.tensors[tensor].elements * bits // 8 // self.rows)
         stripe = ceil_div(period, len(own))
         terminals = tuple(self._terminal(core) for core in own)
-        return Route(terminals, False, stripe, base=self.addresses[tensor], period=period)
+        route = Route(terminals, False, stripe, base=self.addresses[tensor], period=period)
+        return self._homes.setdefault((tensor, bits), route)
 
 
 def elements(own: ConvShape | GemmShape) -> tuple[int, int, int]:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.base.errors import ConfigError
-from accelsim.sim.manycore import CoreWork, Job, ManyTimeline, play_cores
+from accelsim.sim.corework import CoreWork, Job, ManyTimeline
+from accelsim.sim.manycore import play_cores
 from accelsim.system.partition import LOOPS, Partition, extents, split
 from accelsim.workload.shapes import ConvShape, GemmShape
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from accelsim.base.errors import DeadlockError
 from accelsim.memory.bandwidth import BandwidthDram, IdealMemory
-from accelsim.sim.manycore import OFMAP, CoreWork, Job, Route, busiest, play_cores
+from accelsim.sim.corework import OFMAP, CoreWork, Job, Route
+from accelsim.sim.manycore import busiest, play_cores
 from accelsim.sim.passes import ATTRIBUTION, PassTable, empty_passes
 
 BRIDGE = 2
