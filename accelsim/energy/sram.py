@@ -1,7 +1,8 @@
 """SRAM of any capacity and width, from a grid of CACTI 7.0 runs.
 
 The grid: 512 B to 4 MiB by powers of two, 8 to 512 bits, nodes 65, 45, 32 and 22 nm, three device
-types, one read/write port (and one read plus one write port at 45 and 65 nm, low standby power).
+types, one read/write port (and one read plus one write port at 45 and 65 nm, low standby power); at 90 nm
+low standby power at 300 K only.
 
 - Between grid points a power law: linear in log(capacity) and log(width); exact at the points.
 - CACTI optimises each point by itself, so that a wider or larger memory sometimes reads for less.
@@ -10,7 +11,7 @@ types, one read/write port (and one read plus one write port at 45 and 65 nm, lo
   and changes 4% and 1% of the points. Points that CACTI cannot organise are filled in the same way.
 - Below 512 B, or 8 bits: the smallest macro, an upper bound; register files are the alternative.
 - Above 512 bits: slices of 512 bits, side by side. Above 4 MiB: banks of 4 MiB, and wires to them.
-- Between nodes a power law; beyond 22 nm and 65 nm the logic scaling rule.
+- Between nodes a power law; beyond 22 nm and 65 nm (low standby power: 90 nm) the logic scaling rule.
 
 Measured by leaving grid points out and predicting them from neighbours, which are then a factor of
 four apart instead of two. Along the capacity: off by 5% in the median, in 95% of the cases by at most
@@ -33,6 +34,8 @@ from accelsim.energy.tableio import constant, read_table
 
 DEVICES = ("itrs-lstp", "itrs-hp", "itrs-lop")
 NODES = (65, 45, 32, 22)
+OLDEST = {"itrs-lstp": 90}
+"""A node before those of all devices."""
 CAPACITIES = tuple(512 << i for i in range(14))
 WIDTHS = tuple(8 << i for i in range(7))
 _SOURCE = "CACTI 7.0 (HewlettPackard/cacti@1ffd8df)"
@@ -72,7 +75,10 @@ def _grid(node_nm: int, device: str, ports: str, temperature_k: int) -> Values:
     for row in read_table("sram"):
         if (row["node_nm"], row["device"], row["ports"]) == wanted:
             at = CAPACITIES.index(int(row["capacity_bytes"])), WIDTHS.index(int(row["width_bits"]))
-            grid[:, at[0], at[1]] = [float(row[c]) for c in ("read_pJ", "write_pJ", leak, "area_mm2")]
+            grid[:, at[0], at[1]] = [float(row[c] or "nan") for c in ("read_pJ", "write_pJ", leak, "area_mm2")]
+    if np.isnan(grid[2]).any():  # as much more than at 300 K as at the next node
+        hot, cold = (np.exp(_grid(NODES[0], device, ports, t)[2]) for t in (temperature_k, 300))
+        grid[2] = np.exp(_grid(node_nm, device, ports, 300)[2]) * (hot / cold)
     grid = np.minimum.accumulate(grid[:, ::-1], axis=1)[:, ::-1]
     grid[:2] = np.minimum.accumulate(grid[:2, :, ::-1], axis=2)[:, :, ::-1]
     return np.asarray(np.log(grid))
@@ -129,13 +135,17 @@ class SramModel:
         read, write, leak, area = (float(v) for v in values)
         return SramCost(read, write, leak, area, 1, _SOURCE)
 
+    def _nodes(self) -> tuple[int, ...]:
+        return (OLDEST[self.device], *NODES) if self.device in OLDEST else NODES
+
     def _node(self, capacity: float, width: float) -> Values:
-        node = min(max(self.node_nm, NODES[-1]), NODES[0])
-        if node in NODES:
+        nodes = self._nodes()
+        node = min(max(self.node_nm, nodes[-1]), nodes[0])
+        if node in nodes:
             values = _at(_grid(int(node), self.device, "1RW", self.temperature_k), capacity, width)
         else:
-            below = next(n for n in NODES if n < node)
-            above = NODES[NODES.index(below) - 1]
+            below = next(n for n in nodes if n < node)
+            above = nodes[nodes.index(below) - 1]
             share = math.log(node / below) / math.log(above / below)
             low, high = (_at(_grid(n, self.device, "1RW", self.temperature_k), capacity, width) for n in (below, above))
             values = np.asarray(low ** (1 - share) * high**share)
@@ -210,10 +220,11 @@ class SramModel:
         inside = max(wanted[0], CAPACITIES[0]), max(wanted[1], WIDTHS[0])
         if not (inside[0] in CAPACITIES and inside[1] in WIDTHS):
             notes.append("between grid points")
-        if self.node_nm < NODES[-1] or self.node_nm > NODES[0]:
-            end = NODES[-1] if self.node_nm < NODES[-1] else NODES[0]
+        nodes = self._nodes()
+        if self.node_nm < nodes[-1] or self.node_nm > nodes[0]:
+            end = nodes[-1] if self.node_nm < nodes[-1] else nodes[0]
             notes.append(f"scaled from {end} nm by Stillmaker & Baas 2017")
-        elif self.node_nm not in NODES:
+        elif self.node_nm not in nodes:
             notes.append("between grid nodes")
         return f"{_SOURCE}: " + ", ".join(notes)
 

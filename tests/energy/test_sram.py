@@ -55,6 +55,22 @@ def test_grid_points_are_exact(node: int, device: str) -> None:
                 assert got == pytest.approx(grid[:, i, j].tolist(), rel=1e-12)
 
 
+def test_the_oldest_node_has_values_of_its_own() -> None:
+    grid = envelope(raw(90, "itrs-lstp"))
+    cold, hot = SramModel(90), SramModel(90, temperature_k=360)
+    for i, capacity in enumerate(CAPACITIES):
+        for j, width in enumerate(WIDTHS):
+            assert values(cold.macro(capacity, width)) == pytest.approx(grid[:, i, j].tolist(), rel=1e-12)
+            below = [SramModel(65, temperature_k=t).macro(capacity, width).leak_mw for t in (360, 300)]
+            warmer = hot.macro(capacity, width).leak_mw / cold.macro(capacity, width).leak_mw
+            assert warmer == pytest.approx(below[0] / below[1])
+    mid = SramModel(76.5).macro(4096, 64)  # half way in logarithms
+    ends = [values(SramModel(n).macro(4096, 64)) for n in (90, 65)]
+    assert values(mid) == pytest.approx([math.sqrt(a * b) for a, b in zip(*ends)], rel=1e-3)
+    assert "scaled" not in SramModel(90).memory(4096, 64).source
+    assert "scaled from 65 nm" in SramModel(90, "itrs-hp").memory(4096, 64).source
+
+
 def test_how_many_points_the_envelope_changes() -> None:
     changed = np.zeros(4, int)
     points, most = 0, np.zeros(4)
