@@ -87,10 +87,10 @@ class PermDnn(ProductEngine):
         mask = part.filters() != 0
         channels = mask.shape[2]
         matrices = np.moveaxis(mask.reshape(*mask.shape[:3], -1), 3, 1).reshape(-1, mask.shape[1], channels)
-        density = mask.mean()
-        if density >= 1:
+        density, longest = mask.mean(), max(matrices.shape[1:])
+        if density >= 1 or longest == 1 and not density:  # a lone zero is stored as it is
             return 1
-        tried = [spec.block] if spec.block else range(spec.largest_block, 1, -1)
+        tried = [spec.block] if spec.block else range(min(spec.largest_block, longest), 1, -1)
         for p in tried:
             if density * p <= 1.0 + p / min(matrices.shape[1:]) and all(fits_blocks(one, p) for one in matrices):
                 return p

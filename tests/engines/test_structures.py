@@ -9,10 +9,10 @@ import pytest
 
 from accelsim.compress.run import compress
 from accelsim.system.archspec import load_arch
-from accelsim.system.simulate import _Plan
+from accelsim.system.simulate import _Plan, simulate
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Conv, Input
-from accelsim.workload.trace import Trace
+from accelsim.workload.trace import Trace, synthetic_trace
 
 ENGINES = ("cambricon_x", "cambricon_s", "column_combining", "eie", "scnn", "sparten", "sparse_tensor_core", "permdnn")
 PRUNE: dict[str, Any] = {"step": "prune", "density": 0.25}
@@ -71,3 +71,10 @@ def test_coarse_blocks_suit_shared_indexes(shares: dict[str, dict[str, float]]) 
 
 def test_no_structure_is_slower_than_dense_weights(shares: dict[str, dict[str, float]]) -> None:
     assert all(of[kind] <= 1.0 for of in shares.values() for kind in ENGINES)
+
+
+@pytest.mark.parametrize("node", [Conv(1, 1), Conv(3, 3, pad=1, groups=3), Conv(2, 1, groups=1)])
+def test_weights_that_are_all_zero_have_blocks_no_larger_than_themselves(node: Conv) -> None:
+    network = Network("one", [Node("x", Input((1, node.groups, 4, 4))), Node("conv", node, ("x",))])
+    result = simulate(load_arch("permdnn"), synthetic_trace(network, weight_density=0.0))
+    assert result.layers[0].info["block_side"] <= max(1, node.channels // node.groups)
