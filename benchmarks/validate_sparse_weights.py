@@ -95,7 +95,7 @@ def nullhop() -> list[Row]:
             each = [f[i] for f in found]
             note = f"{len(each)} seeds, {min(each):.4g} to {max(each):.4g}; {why}"
             if not i:
-                note += "; layers of 64 maps keep two sets busy with three input rows, 75%"
+                note += "; theirs: at least; three input maps on two sets of controllers keep 75% busy"
             source = "TNNLS 2019, abstract"
             rows.append(Row("NullHop", f"{name}, convolutions", quantity, "%", mean(each), theirs, source, None, note))
     return rows

@@ -2,8 +2,9 @@
 
 Feature maps travel as a bit for each pixel and the list of nonzeros. A nonzero input costs one cycle for each output
 position that it contributes to, in which each MAC adds its product to another output map; zeros cost nothing. MACs
-come in controllers; a layer with few output maps leaves controllers over, which then take other input rows (assumed:
-row y by set y modulo the sets; the paper's utilization above 98% on VGG-19, whose first layers have 64 maps, needs it).
+come in controllers; a layer with few output maps leaves controllers over, which then take other inputs. Which inputs a
+controller gets goes by the index of their feature map (Section III, as summaries of the paper have it; assumed: map c
+to set c modulo the sets), so sums of different sets are added in the end, in no time of their own (assumed).
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class NullHop(SparseEngine):
         return 1, int(self.spec.controllers * self.spec.macs), 1
 
     def sets(self, n: Any) -> tuple[Any, Any]:
-        """(input rows at a time, passes over the inputs) for tiles of `n` output maps."""
+        """(inputs at a time, passes over the inputs) for tiles of `n` output maps."""
         needed = -(-np.asarray(n, np.int64) // self.spec.macs)
         sets = np.maximum(1, self.spec.controllers // needed)
         return sets, -(-needed // self.spec.controllers)
@@ -66,10 +67,12 @@ class NullHop(SparseEngine):
         ]
 
     def interval(self, part: Part, m: Any, n: Any, k: Any) -> Any:
-        """Nonzeros, as many as on average."""
+        """Nonzeros, as many as on average, of the set with the most input maps."""
         sets, passes = self.sets(n)
         share = max(1, round(1024 * part.density("ifmap")))
-        return np.maximum(1, -(-m * k * share // (1024 * sets))) * passes
+        channels = np.maximum(1, np.asarray(k) // part.loops.window)
+        most = -(-channels // sets)
+        return np.maximum(1, -(-m * k * share * most // (1024 * channels))) * passes
 
     def times(self, part: Part, tiles: Tiles) -> SparseTimes:
         """Cycles of the set with the most work; each nonzero of a group counts for its own output maps."""
@@ -92,30 +95,28 @@ class NullHop(SparseEngine):
     def _count(self, part: Part, tiles: Tiles) -> dict[str, Words]:
         found = {name: np.zeros(len(tiles), np.int64) for name in ("worst", "work", "inputs")}
         for i, tile in enumerate(tiles):
-            sets = int(self.sets(tile["n"])[0])
-            by_row = _reach(part, tile, 0)
-            by_col = _reach(part, tile, 1)
+            rows, cols = _reach(part, tile, 0), _reach(part, tile, 1)
+            met = rows[:, None] * cols
             images = slice(int(tile["image0"]), int(tile["image0"]) + int(tile["images"]))
             for group in range(int(tile["groups"])):
-                rows, read = by_row, (by_row > 0)[:, None] & (by_col > 0)
-                seen = self._nonzeros(part, tile, group)[images].sum(0)
-                work = (seen * by_col).sum(1) * rows
-                dealt = np.bincount(np.arange(len(work)) % sets, weights=work, minlength=sets).astype(np.int64)
-                found["worst"][i] += dealt.max()
+                seen = self._nonzeros(part, tile, group)[:, images].sum(1)
+                work = (seen * met).sum((1, 2))
+                found["worst"][i] += work.max()
                 found["work"][i] += work.sum()
-                found["inputs"][i] += (seen * read).sum()
+                found["inputs"][i] += seen[:, met > 0].sum()
         return found
 
     def _nonzeros(self, part: Part, tile: Any, group: int) -> Values:
-        """Nonzeros over the tile's channels: (images, rows, columns)."""
+        """Nonzeros of each set's channels in the tile: (sets, images, rows, columns)."""
+        sets, first = int(self.sets(tile["n"])[0]), int(tile["channel0"])
 
         def count() -> Values:
             values, limit = group_inputs(part, tile, group), self.spec.threshold
             mask = values != 0 if not limit else np.abs(values.astype(np.int64)) > limit
-            return np.asarray(mask.sum(-1, dtype=np.int64))
+            return np.stack([mask[..., (s - first) % sets :: sets].sum(-1, dtype=np.int64) for s in range(sets)])
 
         made: Values = self.remember(
-            part, (int(tile["group0"]) + group, int(tile["channel0"]), int(tile["channels"])), count
+            part, (int(tile["group0"]) + group, first, int(tile["channels"]), sets), count
         )
         return made
 

@@ -189,7 +189,7 @@ def nullhop(
             maps = range(first, min(first + controllers * macs, (g + 1) * each))
             lists: list[deque[Any]] = [deque() for _ in range(sets)]
             for i, ch, y, x in zip(*np.nonzero(a[:, g * c : (g + 1) * c]), strict=True):
-                lists[y % sets].append((i, ch, y, x))
+                lists[ch % sets].append((i, ch, y, x))
             todo: list[list[Any]] = [[] for _ in range(sets)]
             while any(lists) or any(todo):
                 busy = False
