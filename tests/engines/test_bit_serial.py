@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
 from accelsim.engines.base import ENGINES
+from accelsim.engines.kernels.essential import MASK_REACHES, essential_bits, essential_masks
 from accelsim.mapping.problem import Mapping
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Input, Linear
@@ -77,6 +78,7 @@ ENGINES_OF_ONE_COST: list[tuple[str, dict[str, Any], Any]] = [
     ),
     ("pragmatic", {"first_stage_bits": 0}, lambda case: twin.pragmatic(0)),
     ("pragmatic", {"first_stage_bits": 1}, lambda case: twin.pragmatic(1)),
+    ("pragmatic", {"first_stage_bits": 2}, lambda case: twin.pragmatic(2)),
     ("pragmatic", {"first_stage_bits": 4}, lambda case: twin.pragmatic(4)),
     ("laconic", {}, lambda case: twin.laconic),
 ]
@@ -98,6 +100,25 @@ def test_cycles_equal_a_walk_over_the_bits(
     assert cycles_of(table) == (twin.in_turn(costs, case["chip"]["columns"]) if turns else sum(costs))
     assert table.info["steps"] == len(steps)
     assert table.macs == network.macs
+
+
+@given(
+    lanes=st.integers(1, 16), pixels=st.integers(8, 41), reach=st.sampled_from(MASK_REACHES),
+    dtype=st.sampled_from([np.uint8, np.uint16]), seed=st.integers(0, 999),
+)  # fmt: skip
+@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+def test_lanes_as_bits_of_a_word_cost_what_they_cost_one_by_one(
+    lanes: int, pixels: int, reach: int, dtype: Any, seed: int
+) -> None:
+    values = np.random.default_rng(seed).integers(0, 1 << 16, (2, lanes + 3, pixels)).astype(dtype)
+    bricks = np.array([[0, 3], [3, lanes + 3]])
+    costs, others = np.zeros((2, 2, 2, pixels), np.uint8)  # each (bricks, images, pixels)
+    two = None if dtype is np.uint8 else True
+    essential_masks(values.view(np.uint8), bricks, reach, two, costs)
+    essential_bits(values, bricks, 8 * values.itemsize, reach, others)
+    assert np.array_equal(costs, others)
+    walked = [twin.pragmatic_column(brick, reach) for brick in values[1, 3:].T.tolist()]
+    assert np.maximum(1, costs[1, 1]).tolist() == walked
 
 
 @given(case=layers(), group=st.integers(1, 3))

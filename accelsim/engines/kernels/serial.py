@@ -103,57 +103,6 @@ def _bricks():  # type: ignore[no-untyped-def]
 
 
 @kernel
-def essential_bits(values, bricks, bits, reach, out):  # type: ignore[no-untyped-def]
-    """Cycles of Bit-Pragmatic for each brick by itself.
-
-    A lane's one bit at place p is done at the earliest one cycle after its last one, and after all lanes are done
-    with the places below p - reach, which is what the shifters' reach says from the other side. So place by place:
-    end(lane) = max(end(lane), ends(p - reach)) + bit; ends(p + 1) = the latest of them.
-
-    values: unsigned (images, channels, pixels). bits: of the widest. out: (bricks, images, pixels).
-    """
-    size = values.shape[2]
-    chunk = 512
-    most = 0
-    for b in range(bricks.shape[0]):
-        most = max(most, bricks[b, 1] - bricks[b, 0])
-    end = np.zeros((most, chunk), np.uint8)
-    byte = np.zeros((most, chunk), np.uint8)
-    ends = np.zeros((bits + 1, chunk), np.uint8)
-    for b in range(bricks.shape[0]):
-        first, lanes = bricks[b, 0], bricks[b, 1] - bricks[b, 0]
-        for n in range(values.shape[0]):
-            for start in range(0, size, chunk):
-                count = min(chunk, size - start)
-                end[:lanes, :count] = 0
-                for p in range(bits):
-                    if p % 8 == 0:
-                        for lane in range(lanes):
-                            row = values[n, first + lane, start : start + count]
-                            low = byte[lane]
-                            for i in range(count):
-                                low[i] = row[i] >> p
-                    gate = ends[max(0, p - reach)]
-                    last = ends[p + 1]
-                    last[:count] = 0
-                    for lane in range(lanes):
-                        low = byte[lane]
-                        mine = end[lane]
-                        for i in range(count):
-                            value = max(mine[i], gate[i]) + (low[i] & 1)
-                            mine[i] = value
-                            low[i] = low[i] >> 1
-                            last[i] = max(last[i], np.uint8(value))
-                out[b, n, start : start + count] = ends[bits, :count]
-
-
-@essential_bits.warms_up_with
-def _essential():  # type: ignore[no-untyped-def]
-    values, bricks, _, _, out = _bricks()
-    return values, bricks, 2, 1, out
-
-
-@kernel
 def stretches(rows, cols, columns, stride_y, stride_x, wide, plane, ones, twos, begin):  # type: ignore[no-untyped-def]
     """Cut each set of windows into stretches of one row.
 
@@ -173,6 +122,34 @@ def stretches(rows, cols, columns, stride_y, stride_x, wide, plane, ones, twos, 
             found += 1
             window += count
     begin[begin.shape[0] - 1] = found
+
+
+@kernel
+def seen_by(job, grid):  # type: ignore[no-untyped-def]
+    """First row and column of the inputs that a job's windows see (padding too), and how many rows and columns."""
+    stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x = grid[0], grid[1], grid[2], grid[3], grid[4], grid[5]
+    top, left = job[2] * stride_y - pad_y + job[6] * dilation_y, job[4] * stride_x - pad_x + job[8] * dilation_x
+    high = (job[3] - 1) * stride_y + (job[7] - 1) * dilation_y + 1
+    wide = (job[5] - 1) * stride_x + (job[9] - 1) * dilation_x + 1
+    return top, left, high, wide
+
+
+@kernel
+def cut(job, grid, plane):  # type: ignore[no-untyped-def]
+    """Sets of a job's windows as `stretches`; of all rows at the taps of one row only, where these serve all taps.
+
+    That is where sets end with their rows: what a set costs at a tap is what another one costs at the taps below.
+    Returns whether it is so, the taps to look at, and what `stretches` writes.
+    """
+    stride_y, stride_x, columns, rows, cols = grid[0], grid[1], grid[6], job[3], job[5]
+    _, _, high, wide = seen_by(job, grid)
+    aligned = cols % columns == 0 and stride_y == 1
+    down = high if aligned else rows
+    cells = -(-down * cols // columns)
+    ones, twos = np.zeros(cells + down, np.int64), np.zeros(cells + down, np.int64)
+    begin = np.zeros(cells + 1, np.int64)
+    stretches(down, cols, columns, stride_y, stride_x, wide, plane, ones, twos, begin)
+    return aligned, job[9] if aligned else job[7] * job[9], ones, twos, begin
 
 
 @kernel
@@ -200,21 +177,13 @@ def window_cycles(costs, jobs, grid, factors, out):  # type: ignore[no-untyped-d
     height, width = costs.shape[2], costs.shape[3]
     for j in range(jobs.shape[0]):
         image0, images, y0, rows, x0, cols, ky0, kys, kx0, kxs, brick0, bricks, factor, table = jobs[j]
-        top, left = y0 * stride_y - pad_y + ky0 * dilation_y, x0 * stride_x - pad_x + kx0 * dilation_x
-        high = (rows - 1) * stride_y + (kys - 1) * dilation_y + 1
-        wide = (cols - 1) * stride_x + (kxs - 1) * dilation_x + 1
+        top, left, high, wide = seen_by(jobs[j], grid)
         plane = high * wide
         over = np.full(bit_length(min(columns, cols)) * plane, np.uint8(1))
         sets = -(-rows * cols // columns)
         short = rows * cols - (sets - 1) * columns
-        # where sets end with their rows, what one costs at a tap serves the taps below it
-        aligned = cols % columns == 0 and stride_y == 1
-        down = high if aligned else rows
-        taps = kxs if aligned else kys * kxs
-        cells = -(-down * cols // columns)
-        ones, twos = np.zeros(cells + down, np.int64), np.zeros(cells + down, np.int64)
-        begin = np.zeros(cells + 1, np.int64)
-        stretches(down, cols, columns, stride_y, stride_x, wide, plane, ones, twos, begin)
+        aligned, taps, ones, twos, begin = cut(jobs[j], grid, plane)
+        cells = begin.shape[0] - 1
         exact = begin[cells] == cells and (ones == twos).all()  # one place says all
         x_from, x_to = max(0, -left), min(wide, width - left)
         before = np.zeros(cells + 1, np.int64)
@@ -232,11 +201,15 @@ def window_cycles(costs, jobs, grid, factors, out):  # type: ignore[no-untyped-d
                 for tap in range(taps):
                     offset = tap // kxs * dilation_y * wide + tap % kxs * dilation_x
                     seen = over[offset:]
-                    for s in range(cells):
-                        worst = seen[ones[s]] if exact else max(seen[ones[begin[s]]], seen[twos[begin[s]]])
-                        for i in range(begin[s] + 1, begin[s + 1]):
-                            worst = max(worst, seen[ones[i]], seen[twos[i]])
-                        before[s + 1] = before[s] + worst
+                    if exact:
+                        for s in range(cells):
+                            before[s + 1] = before[s] + seen[ones[s]]
+                    else:
+                        for s in range(cells):
+                            worst = max(seen[ones[begin[s]]], seen[twos[begin[s]]])
+                            for i in range(begin[s] + 1, begin[s + 1]):
+                                worst = max(worst, seen[ones[i]], seen[twos[i]])
+                            before[s + 1] = before[s] + worst
                     for ky in range(tap // kxs, kys if aligned else tap // kxs + 1):
                         first = ky * dilation_y * (cols // columns) if aligned else 0
                         each = before[first + sets] - before[first]
@@ -263,12 +236,20 @@ def _covered(over, high, wide, rows, cols, kys, kxs, grid):  # type: ignore[no-u
     for y in range(rows):
         for ky in range(kys):
             down[y * stride_y + ky * dilation_y] += 1
+    sums = np.zeros(wide, np.uint16)  # of rows that count alike, at most 256
     total = 0
+    first = 0
     for y in range(high):
-        line = 0
+        line = over[y * wide : (y + 1) * wide]
         for x in range(wide):
-            line += often[x] * over[y * wide + x]
-        total += line * down[y]
+            sums[x] += line[x]
+        if y + 1 == high or down[y + 1] != down[y] or y - first == 255:
+            each = 0
+            for x in range(wide):
+                each += often[x] * sums[x]
+                sums[x] = 0
+            total += each * down[y]
+            first = y + 1
     return total
 
 
@@ -458,23 +439,15 @@ def lane_products(values, filter_ones, jobs, grid, bricks, out):  # type: ignore
     height, width = values.shape[2], values.shape[3]
     for j in range(jobs.shape[0]):
         image0, images, y0, rows, x0, cols, ky0, kys, kx0, kxs, brick0, count, factor, table = jobs[j]
-        top, left = y0 * stride_y - pad_y + ky0 * dilation_y, x0 * stride_x - pad_x + kx0 * dilation_x
-        high = (rows - 1) * stride_y + (kys - 1) * dilation_y + 1
-        wide = (cols - 1) * stride_x + (kxs - 1) * dilation_x + 1
+        top, left, high, wide = seen_by(jobs[j], grid)
         y_from, y_to = max(0, -top), min(high, height - top)
         x_from, x_to = max(0, -left), min(wide, width - left)
         plane = high * wide
         over = np.zeros(bit_length(min(columns, cols)) * plane, np.uint8)
         sets = -(-rows * cols // columns)
         short = rows * cols - (sets - 1) * columns
-        # where sets end with their rows, what one costs at a tap serves the taps below it
-        aligned = cols % columns == 0 and stride_y == 1
-        down = high if aligned else rows
-        taps = kxs if aligned else kys * kxs
-        cells = -(-down * cols // columns)
-        ones, twos = np.zeros(cells + down, np.int64), np.zeros(cells + down, np.int64)
-        begin = np.zeros(cells + 1, np.int64)
-        stretches(down, cols, columns, stride_y, stride_x, wide, plane, ones, twos, begin)
+        aligned, taps, ones, twos, begin = cut(jobs[j], grid, plane)
+        cells = begin.shape[0] - 1
         exact = begin[cells] == cells and (ones == twos).all()  # one place says all
         lanes = bricks[brick0, 1] - bricks[brick0, 0]
         most = np.zeros((lanes, taps, cells), np.uint8)
