@@ -16,10 +16,12 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from sparse_networks import HAN, array_cycles, array_tables, in_memory, published
+from sparse_networks import HAN, UNBOUND, array_cycles, array_tables, in_memory, published
 from validation_rows import Row, main
 
 import accelsim
+from accelsim.system.archspec import load_arch
+from accelsim.system.simulate import simulate
 from accelsim.workload.densities import published_densities
 from accelsim.workload.load import load_network
 from accelsim.workload.network import Layer, Network, Node
@@ -98,6 +100,11 @@ def nullhop() -> list[Row]:
                 note += "; theirs: at least; three input maps on two sets of controllers keep 75% busy"
             source = "TNNLS 2019, abstract"
             rows.append(Row("NullHop", f"{name}, convolutions", quantity, "%", mean(each), theirs, source, None, note))
+        rate = mean(f[1] for f in found) * 1.28  # 128 MACs at 500 MHz, two operations each
+        rows.append(
+            Row("NullHop", f"{name}, convolutions", "throughput", "GOp/s", rate, 450.0, source, None,
+                f"theirs: more than this on VGG-19; {why}")
+        )  # fmt: skip
     return rows
 
 
@@ -176,10 +183,32 @@ def cambricon_x() -> list[Row]:
     return rows
 
 
+# --- the chips ---
+
+
+def chips() -> list[Row]:
+    """Peak rates and areas, from the configurations alone."""
+    network, rows = load_network("lenet5"), []
+    published = (
+        ("Cambricon-X", 544.0, 6.38, "MICRO 2016, abstract",
+         "theirs: 34 operations a cycle in each of 16 PEs, two more than 16 products and as many sums"),
+        ("Cambricon-S", 512.0, 6.73, "MICRO 2018", ""),
+        ("NullHop", 128.0, 6.3, "TNNLS 2019: 471 GOp/s at 368% of the dense peak; area: abstract", ""),
+    )  # fmt: skip
+    for name, gops, mm2, source, why in published:
+        trace = synthetic_trace(network)
+        arch = load_arch(name.lower().replace("-", "_"), [*UNBOUND])
+        peak = 2 * arch.engine.peak_macs_per_cycle(arch.spec.bits()) * arch.spec.clock_hz / 1e9
+        area = sum(simulate(arch, trace).area_mm2.values())
+        rows.append(Row(name, "peak", "throughput", "GOP/s", peak, gops, source, None, why))
+        rows.append(Row(name, "chip", "area", "mm2", area, mm2, source, None, "without control, pads and wires"))
+    return rows
+
+
 def rows() -> list[Row]:
     """All comparisons."""
     with in_memory():
-        return [*cnvlutin(), *nullhop(), *cambricon_s(), *cambricon_x()]
+        return [*cnvlutin(), *nullhop(), *cambricon_s(), *cambricon_x(), *chips()]
 
 
 if __name__ == "__main__":

@@ -88,12 +88,13 @@ def markdown(rows: Iterable[Row]) -> str:
 def assumed(rows: Iterable[Row]) -> str:
     """What the notes of the rows' architectures call assumed, a line for each; "" for designs without a file.
 
-    Files that extend an architecture and add to its name (`eyeriss_vgg16`) are listed by what they assume beside.
+    A design's file has its name in small letters ("Cambricon-X": `cambricon_x`). Files that extend an architecture and
+    add to its name (`eyeriss_vgg16`) are listed by what they assume beside.
     """
     from accelsim.system.archspec import list_archs, load_arch
 
     notes: dict[str, dict[str, str]] = {}
-    for design in dict.fromkeys(row.design for row in rows):
+    for design in dict.fromkeys(row.design.lower().replace(" ", "_").replace("-", "_") for row in rows):
         names = [name for name in list_archs() if name == design or name.startswith(f"{design}_")]
         if design not in names:
             continue
