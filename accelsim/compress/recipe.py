@@ -7,8 +7,8 @@
       - {step: uniform, layers: middle, bits: 4}
       - {step: encode, format: csc, index_bits: 4}
 
-A published recipe differs from network to network: then `networks` has the steps for each (and `steps`, if it
-is there too, those for all others):
+A file with nothing but the list of steps is a recipe with the name of the file. A published recipe differs from
+network to network: then `networks` has the steps for each (and `steps`, if it is there too, those for all others):
 
     networks:
       alexnet: {steps: [...]}
@@ -129,7 +129,7 @@ class Recipe:
 
 
 def load_recipe(recipe: str | Path | Sequence[Any] | Mapping[str, Any] | Recipe) -> Recipe:
-    """A recipe by its name or file, from a mapping as in the file, or from a list of steps.
+    """A recipe by its name or file, from a mapping as in the file, or from a list of steps (which a file may be, too).
 
     Raises
     ------
@@ -139,7 +139,9 @@ def load_recipe(recipe: str | Path | Sequence[Any] | Mapping[str, Any] | Recipe)
     if isinstance(recipe, Recipe):
         return recipe
     if isinstance(recipe, (str, Path)):
-        return _checked(read_yaml(find_recipe(recipe)))
+        path = find_recipe(recipe)
+        document = read_yaml(path)
+        return _checked(_named(document, path.stem) if isinstance(document.data, list) else document)
     if isinstance(recipe, Mapping):
         return _checked(Document(dict(recipe), "recipe"))
     return _checked(Document({"name": "unnamed", "steps": list(recipe)}, "recipe"))
@@ -163,6 +165,12 @@ def describe_recipes() -> list[tuple[str, list[str], str]]:
         spec = build(RecipeSpec, read_yaml(find_recipe(name)))
         found.append((name, [] if spec.steps is not None else list(spec.networks), spec.source))
     return found
+
+
+def _named(steps: Document, name: str) -> Document:
+    """A list of steps as a recipe; places in the file stay known."""
+    marks = {("steps", *path): mark for path, mark in steps.marks.items()}
+    return Document({"name": name, "steps": steps.data}, steps.file, {**marks, (): steps.mark(())})
 
 
 def _checked(document: Document) -> Recipe:

@@ -317,6 +317,16 @@ def test_recipe_errors_name_file_line_and_key(tmp_path: Path) -> None:
         load_recipe(yaml_recipe(file, "name: r\n"))
 
 
+def test_a_file_may_be_a_list_of_steps(tmp_path: Path) -> None:
+    file = yaml_recipe(tmp_path / "mine.yaml", "- {step: prune, density: 0.5}\n- {step: uniform, bits: 3}\n")
+    recipe = load_recipe(file)
+    assert recipe.name == "mine"
+    assert {row.bits for row in compress(network(), weights(), recipe, None).rows} == {3}
+    yaml_recipe(file, "- {step: prune, density: 0.5}\n- {step: uniform, bits: 40}\n")
+    with pytest.raises(ConfigError, match=r"mine.yaml:2:\d+: steps\[1\].bits: must be <= 16, got 40"):
+        load_recipe(file)
+
+
 def test_a_recipe_for_several_networks() -> None:
     steps = {"tiny": {"steps": [{"step": "uniform", "bits": 3}]}, "other": {"steps": [{"step": "uniform", "bits": 5}]}}
     recipe = load_recipe({"name": "r", "networks": steps})
