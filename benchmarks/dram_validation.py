@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -325,11 +324,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", action="store_true", help="print every row, not only those that are not exact")
     arguments = parser.parse_args()
-    folder = os.environ.get("ACCELSIM_REFERENCES")
-    if folder is None:
-        print("set ACCELSIM_REFERENCES to the folder of the reference data")
+    from validation_rows import references
+
+    if not (references() / "dram" / "dram_results.csv").is_file():
+        print(f"no dram/dram_results.csv in {references()}; ACCELSIM_REFERENCES names the folder of reference data")
         return 2
-    cases = list(compare(reference_rows(Path(folder))))
+    cases = list(compare(reference_rows(references())))
     shown = cases if arguments.all else [c for c in cases if c.error or c.row_error]
     print("\n".join([*table(shown), "", *summary(cases)]))
     missed = [c for c in cases if not in_band(c, cases) or c.row_error > 0.01]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,12 @@ def main(title: str, rows: Callable[[], list[Row]]) -> None:
     """The command line of a validation script: prints its table, fails if an aim is missed."""
     parser = argparse.ArgumentParser(description=title, epilog="Exit status 1 if an aim is missed.")
     parser.parse_args()
-    found = rows()
+    try:
+        found = rows()
+    except FileNotFoundError as error:
+        if Path(str(error.filename)).is_relative_to(references()):
+            sys.exit(f"there is no {error.filename}: set ACCELSIM_REFERENCES to the folder of the reference data")
+        raise
     print("\n\n".join(part for part in (f"# {title}", markdown(found), assumed(found)) if part))
     missed = [row for row in found if row.kept is False]
     if missed:
