@@ -25,8 +25,8 @@ from accelsim.energy.rows import mac_rows, register_rows
 from accelsim.engines.base import ENGINES
 from accelsim.engines.common.compressed import ifmap_nonzeros
 from accelsim.engines.common.part import Part
-from accelsim.engines.common.skip_tiles import SparseSpec, group_filters, group_inputs, windows
-from accelsim.engines.common.sparse_products import ProductEngine, splits, weight_key
+from accelsim.engines.common.skip_tiles import SparseSpec, group_filters, group_inputs, places, windows
+from accelsim.engines.common.sparse_products import WEIGHTS, ProductEngine, splits, weight_key
 from accelsim.engines.common.tiled import Tiles, TileTimes
 
 _ROWS = 4096  # positions at a time, so that what their windows see stays small
@@ -112,6 +112,16 @@ class OlAccel(ProductEngine):
         found: NDArray[np.int64] = self.remember(part, weight_key(tile), lambda: self._chunks(part, tile))
         return found
 
+    def _stored(self, part: Part, tile: Any, key: tuple[int, ...]) -> int:
+        """Chunks that a tile's weights take; `key`: as `weight_key`."""
+
+        def count() -> int:
+            chunks = self.chunks(part, tile)
+            return chunks.size + int((chunks > 1).sum())
+
+        found: int = self.remember(part, ("stored", *key), count)
+        return found
+
     def _chunks(self, part: Part, tile: Any) -> NDArray[np.int64]:
         lanes, out = int(self.spec.lanes), []
         for group in range(int(tile["groups"])):
@@ -142,9 +152,13 @@ class OlAccel(ProductEngine):
     def compress(self, part: Part, tiles: Tiles) -> tuple[str, ...]:
         """A second chunk where one has several outliers; value and place of outlier activations."""
         spec = self.spec
-        for row in np.flatnonzero(tiles["filter_bytes"]):
-            chunks = self.chunks(part, tiles[row])
-            tiles["filter_bytes"][row] = -(-(chunks.size + int((chunks > 1).sum())) * int(spec.chunk_bits) // 8)
+        loads = np.flatnonzero(tiles["filter_bytes"])
+        if len(loads):
+            first, which = places(tiles[loads], WEIGHTS)
+            keys = tiles[loads[first]][list(WEIGHTS)].tolist()
+            kinds = zip(loads[first].tolist(), keys, strict=True)
+            counts = np.array([self._stored(part, tiles[row], key) for row, key in kinds], np.int64)
+            tiles["filter_bytes"][loads] = -(-counts * int(spec.chunk_bits) // 8)[which]
         fetched = tiles["ifmap_bytes"] > 0
         if dict(part.roles).get("ifmap") != "ifmap" or part.operand("ifmap") is None or not fetched.any():
             return ("filter",)

@@ -27,6 +27,8 @@ Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 #: What `measure` says of a tile (absent: 0). `cycles` and, of them, stalls by cause and those of filling and draining;
+#: what says which weights a tile has
+WEIGHTS = ("group0", "groups", "output0", "n", "channel0", "channels", "tap0", "k")
 #: products issued; stored entries that are walked, and padding among them; words between buffers and array
 FIELDS = ("cycles", *INTERNAL, "drain", "products", "entries", "padding", "ifmap_words", "filter_words", "psum_words")
 MEASURED_DTYPE = np.dtype([*TILE_DTYPE.descr, *((name, np.int64) for name in FIELDS)])
@@ -132,7 +134,7 @@ def weight_mask(part: Part, tile: Any) -> NDArray[np.uint8]:
 
 def weight_key(tile: Any) -> tuple[int, ...]:
     """Equal for tiles with the same weights."""
-    return tuple(int(tile[x]) for x in ("group0", "groups", "output0", "n", "channel0", "channels", "tap0", "k"))
+    return tuple(int(tile[x]) for x in WEIGHTS)
 
 
 def structured(holds: bool, what: str, part: Part, allowed: bool) -> bool:
