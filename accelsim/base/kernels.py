@@ -10,7 +10,8 @@
 
 Rules for kernels: arrays and integers in, arrays and integers out; timing constants are
 arguments, never globals; a kernel calls other kernels by their bare imported name. A kernel may have a
-second body for processors with an instruction that the first has to do without: `Kernel.instead`.
+second body for processors with an instruction that the first has to do without: `Kernel.instead`. What is long,
+on int64 words only and wanted by everyone is better written as parts: see `accelsim.base.words`.
 """
 
 from __future__ import annotations
@@ -85,7 +86,15 @@ class Kernel(Generic[P, R]):
             return self._compiled
 
 
-class Instruction:
+class Callee:
+    """What kernels call beside kernels."""
+
+    def compiled(self) -> Any:
+        """What numba knows how to compile, in place of this."""
+        raise NotImplementedError
+
+
+class Instruction(Callee):
     """uint64 = name(uint64, uint64), an instruction as LLVM calls it: for the bodies of kernels alone."""
 
     def __init__(self, name: str) -> None:
@@ -155,7 +164,7 @@ def _materialise(wanted: Kernel[..., R]) -> Callable[..., R]:
     namespace = dict(source.__globals__)
     for name in _all_names(source.__code__):
         value = namespace.get(name)
-        if isinstance(value, (Kernel, Instruction)):
+        if isinstance(value, (Kernel, Callee)):
             namespace[name] = value.compiled()
     clone = types.FunctionType(source.__code__, namespace, source.__name__, source.__defaults__, source.__closure__)
     clone.__module__, clone.__qualname__, clone.__doc__ = source.__module__, source.__qualname__, source.__doc__

@@ -14,25 +14,23 @@ from __future__ import annotations
 import numpy as np
 
 from accelsim.base.kernels import kernel
-from accelsim.memory.dram_device import Word, Words, column_issue, command_ready, part, row_issue
-from accelsim.memory.dram_kernel import (
-    HAS_COMPLETION, LOG_FULL, REACHED_LIMIT, Table, count_row, next_clock, record, stops,
-)
+from accelsim.base.words import Table, Word, Words, part
+from accelsim.memory.dram_device import column_issue, command_ready, row_issue
+from accelsim.memory.dram_kernel import ask_for_refresh, begin_clock, count_row, record
 from accelsim.memory.dram_layout import (
     ACT, BANK_WORDS, B_ACCESSES, B_DEPTH, B_HEAD, B_INDEX, B_RANK, B_ROW, CHANNEL_WORDS, C_BANKS, C_BANK_QUEUES,
-    C_CHANNELS, C_CLOSED, C_DRAIN_IDLE, C_DUAL_BUS, C_RANKS, C_REFI, C_ROW_CAP, C_WRITE_QUEUE, E_BANK, E_NEXT, E_ROW,
+    C_CHANNELS, C_CLOSED, C_DRAIN_IDLE, C_DUAL_BUS, C_ROW_CAP, C_WRITE_QUEUE, E_BANK, E_NEXT, E_ROW,
     E_WRITE, H_AUTO_PRECHARGES, H_BANK0, H_BUS, H_COMMAND, H_DRAINED, H_ENTRY, H_IN_BANKS, H_NEXT, H_PLACE, H_QUEUED,
-    H_REFRESH_AT, H_REFRESH_RANK, H_REFRESH_WAITS, H_SOON, H_STUCK, H_TURN, H_WAITING, INDEX, M_CHANNEL0, M_CLOCK,
-    M_FEED, M_LOGGED, M_TAKE, NEVER, NONE, PRE, RD, RDA, REF, R_BANK0, R_BANKS, R_OPEN, WR,
+    H_REFRESH_AT, H_REFRESH_RANK, H_REFRESH_WAITS, H_SOON, H_STUCK, H_TURN, H_WAITING, M_CHANNEL0, M_CLOCK,
+    M_FEED, NEVER, PRE, RD, RDA, REF, R_BANK0, R_BANKS, R_OPEN, WR,
 )
 from accelsim.memory.dram_lists import append, remove
-from accelsim.memory.dram_queue import complete, made_room, take_bursts
+from accelsim.memory.dram_queue import complete, made_room
 
 
 @part
 def _move_to_bank(m: Words, channel: Word) -> Word:
     """Move one request to the queue of its bank; 1 if one was moved."""
-    channel &= INDEX
     reads, writes = m[channel + H_QUEUED], m[channel + H_QUEUED + 1]
     if m[channel + H_DRAINED] == 0:
         idle = m[channel + H_IN_BANKS] == 0
@@ -43,41 +41,40 @@ def _move_to_bank(m: Words, channel: Word) -> Word:
             m[channel + H_DRAINED] = writes
             m[channel + H_STUCK] = 0
     if m[channel + H_STUCK]:
-        return NONE
+        return 0
     kind = 1 if m[channel + H_DRAINED] > 0 else 0
-    entry = m[channel + H_WAITING + kind] & INDEX
-    while entry != 0 and m[(m[entry + E_BANK] & INDEX) + B_DEPTH] >= m[C_BANK_QUEUES]:
-        entry = m[entry + E_NEXT] & INDEX
+    entry = m[channel + H_WAITING + kind]
+    while entry != 0 and m[m[entry + E_BANK] + B_DEPTH] >= m[C_BANK_QUEUES]:
+        entry = m[entry + E_NEXT]
     if entry == 0:
         m[channel + H_STUCK] = 1
-        return NONE
-    bank = m[entry + E_BANK] & INDEX
+        return 0
+    bank = m[entry + E_BANK]
     remove(m, channel + H_WAITING + kind, entry)
     append(m, bank + B_HEAD, entry)
     m[bank + B_DEPTH] += 1
     m[channel + H_IN_BANKS] += 1
     m[channel + H_QUEUED + kind] -= 1
     m[channel + H_DRAINED] -= kind
-    soon = (m[channel + H_SOON] + m[bank + B_INDEX]) & INDEX
+    soon = m[channel + H_SOON] + m[bank + B_INDEX]
     if m[bank + B_DEPTH] == 1:
         m[soon] = 0
     elif m[entry + E_ROW] == m[bank + B_ROW]:
         m[soon] = min(m[soon], command_ready(m, RD + kind, bank))
     # else there are older ones for which the bank would do the same
-    return NONE + 1
+    return 1
 
 
 @part
 def _in_queue(m: Words, bank: Word, clock: Word) -> Word:
     """The entry of the queue of `bank` whose next command is legal, or minus a clock before which none is."""
-    bank &= INDEX
-    entry = m[bank + B_HEAD] & INDEX
+    entry = m[bank + B_HEAD]
     if entry == 0:
         return -NEVER
     row, first = m[bank + B_ROW], entry
     if row >= 0:
         while entry != 0 and m[entry + E_ROW] != row:
-            entry = m[entry + E_NEXT] & INDEX
+            entry = m[entry + E_NEXT]
     later = NEVER
     if row < 0 or entry == 0 or entry != first and m[bank + B_ACCESSES] >= m[C_ROW_CAP]:
         later = command_ready(m, ACT if row < 0 else PRE, bank)
@@ -94,7 +91,7 @@ def _in_queue(m: Words, bank: Word, clock: Word) -> Word:
             if ready <= clock:
                 return entry
             later = min(later, ready)
-        entry = m[entry + E_NEXT] & INDEX
+        entry = m[entry + E_NEXT]
     return -later
 
 
@@ -104,22 +101,21 @@ def _choose_in_turn(m: Words, channel: Word, clock: Word, bus: Word) -> Word:
 
     `bus` is the first clock for row commands (with a single bus: for all).
     """
-    channel &= INDEX
-    soon = m[channel + H_SOON] & INDEX
+    soon = m[channel + H_SOON]
     banks = m[C_BANKS]
     later = NEVER
     for k in range(banks):
-        later = min(later, m[(soon + k) & INDEX])
+        later = min(later, m[soon + k])
     if later > clock:
         return later
     later = NEVER
-    turn = m[channel + H_TURN] & INDEX
+    turn = m[channel + H_TURN]
     for _ in range(banks):
         turn = turn + 1 if turn + 1 < banks else 0
         if m[soon + turn] > clock:
             later = min(later, m[soon + turn])
             continue
-        bank = (m[channel + H_BANK0] + turn * BANK_WORDS) & INDEX
+        bank = m[channel + H_BANK0] + turn * BANK_WORDS
         if m[channel + H_REFRESH_WAITS] > 0 and m[bank + B_RANK] == m[channel + H_REFRESH_RANK]:
             continue
         found = _in_queue(m, bank, clock)
@@ -127,7 +123,7 @@ def _choose_in_turn(m: Words, channel: Word, clock: Word, bus: Word) -> Word:
             m[soon + turn] = -found
             later = min(later, -found)
             continue
-        entry = found & INDEX
+        entry = found
         command = ACT
         if m[bank + B_ROW] >= 0:
             command = RD + m[entry + E_WRITE] if m[entry + E_ROW] == m[bank + B_ROW] else PRE
@@ -138,16 +134,15 @@ def _choose_in_turn(m: Words, channel: Word, clock: Word, bus: Word) -> Word:
         m[channel + H_PLACE] = bank
         m[channel + H_ENTRY] = entry
         m[channel + H_TURN] = turn
-        return NONE - 1
+        return -1
     return later
 
 
 @part
 def _choose_refresh(m: Words, channel: Word, clock: Word) -> Word:
     """The next command of the refresh that waits, closing one bank at a time; as `_choose_in_turn`."""
-    channel &= INDEX
-    rank = m[channel + H_REFRESH_RANK] & INDEX
-    place, command = m[rank + R_BANK0] & INDEX, PRE
+    rank = m[channel + H_REFRESH_RANK]
+    place, command = m[rank + R_BANK0], PRE
     later = NEVER
     if m[rank + R_OPEN] == 0:
         place, command = rank, REF
@@ -158,7 +153,7 @@ def _choose_refresh(m: Words, channel: Word, clock: Word) -> Word:
                 m[channel + H_COMMAND] = command
                 m[channel + H_PLACE] = place
                 m[channel + H_ENTRY] = 0
-                return NONE - 1
+                return -1
             later = min(later, ready)
         if command == REF:
             break
@@ -169,14 +164,13 @@ def _choose_refresh(m: Words, channel: Word, clock: Word) -> Word:
 @part
 def _choose(m: Words, channel: Word, clock: Word, first: Word) -> Word:
     """As `_choose_in_turn`: any command, or in a second pass one that is for the other bus than `first`."""
-    channel &= INDEX
     later = NEVER
     if first < 0 and m[channel + H_REFRESH_WAITS] > 0:
         later = _choose_refresh(m, channel, clock)
         if later < 0:
             return later
     # in a second pass a bus that is taken still uses up the turn, as in DRAMsim3
-    bus = NONE if 0 <= first < RD else m[channel + H_BUS]
+    bus = 0 if 0 <= first < RD else m[channel + H_BUS]
     later = min(later, _choose_in_turn(m, channel, clock, bus))
     if later < 0 and first >= 0 and (first >= RD) == (m[channel + H_COMMAND] >= RD):
         return clock + 1
@@ -186,10 +180,9 @@ def _choose(m: Words, channel: Word, clock: Word, first: Word) -> Word:
 @part
 def _issue(m: Words, t: Words, channel: Word, clock: Word) -> Word:
     """Issue the command that was chosen; returns it."""
-    channel &= INDEX
-    command, place, entry = m[channel + H_COMMAND], m[channel + H_PLACE] & INDEX, m[channel + H_ENTRY] & INDEX
+    command, place, entry = m[channel + H_COMMAND], m[channel + H_PLACE], m[channel + H_ENTRY]
     if command != REF:
-        m[(m[channel + H_SOON] + m[place + B_INDEX]) & INDEX] = 0
+        m[m[channel + H_SOON] + m[place + B_INDEX]] = 0
     if command < RD:
         count_row(m, channel, clock)
         row_issue(m, command, place, clock, m[entry + E_ROW])
@@ -204,9 +197,9 @@ def _issue(m: Words, t: Words, channel: Word, clock: Word) -> Word:
     m[place + B_ACCESSES] += 1
     m[channel + H_IN_BANKS] -= 1
     if m[C_CLOSED]:
-        wanted = m[place + B_HEAD] & INDEX
+        wanted = m[place + B_HEAD]
         while wanted != 0 and m[wanted + E_ROW] != m[place + B_ROW]:
-            wanted = m[wanted + E_NEXT] & INDEX
+            wanted = m[wanted + E_NEXT]
         if wanted == 0:
             command += RDA - RD
             m[channel + H_AUTO_PRECHARGES] += 1
@@ -216,32 +209,22 @@ def _issue(m: Words, t: Words, channel: Word, clock: Word) -> Word:
     return command
 
 
-@kernel(_nrt=False)
-def run_banks(m: Words, t: Words, log: Table, limit: Word, first_done: Word, feed: Word) -> Word:
-    """As `dram_kernel.run`, with the scheduler of this file."""
-    channels = m[C_CHANNELS]
+@part
+def _run_banks(m: Words, t: Words, log: Table, limit: Word, first_done: Word, feed: Word) -> Word:
+    """As `run_banks`."""
     while True:
-        code = stops(m, t, first_done, feed)
-        if code != 0:
-            return code & HAS_COMPLETION
-        clock = next_clock(m, limit)
-        if clock > limit:
-            return REACHED_LIMIT
-        if log.shape[0] > 0 and log.shape[0] - m[M_LOGGED] < 2 * channels:
-            return LOG_FULL
-        if m[M_TAKE] <= clock:
-            take_bursts(m, t, clock - 1)
-        channel = m[M_CHANNEL0] & INDEX
-        for _ in range(channels):
+        clock = begin_clock(m, t, log, limit, first_done, feed)
+        if clock < 0:
+            return -1 - clock
+        channel = m[M_CHANNEL0]
+        for _ in range(m[C_CHANNELS]):
             if m[channel + H_NEXT] <= clock:
-                if m[channel + H_REFRESH_AT] == clock:
-                    m[channel + H_REFRESH_AT] += m[C_REFI]
-                    m[channel + H_REFRESH_WAITS] += m[C_RANKS]
+                ask_for_refresh(m, channel, clock)
                 later = m[channel + H_REFRESH_AT]
                 if _move_to_bank(m, channel):
                     later = clock + 1
                     made_room(m, clock)
-                first = NONE - 1
+                first = -1
                 for _ in range(1 + m[C_DUAL_BUS]):
                     found = _choose(m, channel, clock, first)
                     if found >= 0:
@@ -255,6 +238,12 @@ def run_banks(m: Words, t: Words, log: Table, limit: Word, first_done: Word, fee
                 m[channel + H_NEXT] = later
             channel += CHANNEL_WORDS
         m[M_CLOCK] = clock
+
+
+@kernel(_nrt=False)
+def run_banks(m: Words, t: Words, log: Table, limit: Word, first_done: Word, feed: Word) -> Word:
+    """As `dram_kernel.run`, with the scheduler of this file."""
+    return _run_banks(m, t, log, limit, first_done, feed)
 
 
 @run_banks.warms_up_with

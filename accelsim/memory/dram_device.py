@@ -5,31 +5,19 @@
 hand and probe each gate on both sides.
 
 A command that takes several clocks on its bus (the activate of HBM) is named by its first clock;
-constraints count from its last. Functions are few and flat because each costs compile time, and they
-do without numba's reference counts (`_nrt`) because these would cost half of the run time.
+constraints count from its last.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from accelsim.base.kernels import kernel
+from accelsim.base.words import Word, Words, part
 from accelsim.memory.dram_layout import (
     ACT, BANK_WORDS, B_ACT, B_COLUMN, B_GROUP, B_PRE, B_RANK, B_ROW, C_ACT_CLOCKS, C_BL, C_CCD_L, C_CCD_S, C_CL,
     C_CS, C_CWL, C_FAW, C_PPD, C_RANKS, C_RAS, C_RC, C_RCD_RD, C_RCD_WR, C_RFC, C_RP, C_RP_ALL, C_RRD_L, C_RRD_S,
-    C_RTP, C_RTW, C_WR, C_WTR_L, C_WTR_S, G_ACT, G_COLUMN, H_RANK0, INDEX, PRE, PREA, RANK_WORDS, RD, RDA, REF,
+    C_RTP, C_RTW, C_WR, C_WTR_L, C_WTR_S, G_ACT, G_COLUMN, H_RANK0, PRE, PREA, RANK_WORDS, RD, RDA, REF,
     R_ACT, R_BANK0, R_BANKS, R_CHANNEL, R_CLOSED_AT, R_COLUMN, R_OPEN, R_OPEN_CLOCKS, R_OPEN_SINCE, R_PRE,
     R_PRE_ALL, R_REFRESH, R_WINDOW, R_WINDOW_AT,
 )
-
-Words = Any  # the state: a one-dimensional int64 array
-Word = Any  # an int64: a clock, an index into the state, a small number
-
-part = kernel(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
-"""A kernel that only kernels call. LLVM must inline it: a call would pass every array as seven words."""
-
-rare_part = kernel(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""The same for what is seldom called: LLVM may leave it a call, which compiles more quickly."""
 
 
 @part
@@ -40,16 +28,15 @@ def command_ready(m: Words, command: Word, place: Word) -> Word:
     the bank, tCCD_L and tWTR_L of the group, tCCD_S and bus turnaround of the rank. PRE: tRAS, tRTP and
     tWR of the bank, tPPD of the rank; PREA the same for every bank. REF: tRP, tRC and tRFC of the rank.
     """
-    place &= INDEX
     if command >= RD:
         kind = command & 1
-        ready = max(m[place + B_COLUMN + kind], m[(m[place + B_GROUP] & INDEX) + G_COLUMN + kind])
-        return max(ready, m[(m[place + B_RANK] & INDEX) + R_COLUMN + kind])
+        ready = max(m[place + B_COLUMN + kind], m[m[place + B_GROUP] + G_COLUMN + kind])
+        return max(ready, m[m[place + B_RANK] + R_COLUMN + kind])
     if command == ACT:
-        ready = max(m[place + B_ACT], m[(m[place + B_GROUP] & INDEX) + G_ACT])
-        return max(ready, m[(m[place + B_RANK] & INDEX) + R_ACT])
+        ready = max(m[place + B_ACT], m[m[place + B_GROUP] + G_ACT])
+        return max(ready, m[m[place + B_RANK] + R_ACT])
     if command == PRE:
-        return max(m[place + B_PRE], m[(m[place + B_RANK] & INDEX) + R_PRE])
+        return max(m[place + B_PRE], m[m[place + B_RANK] + R_PRE])
     if command == PREA:
         return max(m[place + R_PRE_ALL], m[place + R_PRE])
     return m[place + R_REFRESH]
@@ -58,7 +45,6 @@ def command_ready(m: Words, command: Word, place: Word) -> Word:
 @part
 def hold(m: Words, at: Word, clock: Word) -> None:
     """The gate `at` opens no earlier than `clock`."""
-    at &= INDEX
     if m[at] < clock:
         m[at] = clock
 
@@ -66,8 +52,7 @@ def hold(m: Words, at: Word, clock: Word) -> None:
 @part
 def _close(m: Words, bank: Word, clock: Word) -> None:
     """The row of `bank` closes at `clock`: what then waits for tRP."""
-    bank &= INDEX
-    rank = m[bank + B_RANK] & INDEX
+    rank = m[bank + B_RANK]
     m[bank + B_ROW] = -1
     hold(m, bank + B_ACT, clock + m[C_RP] - m[C_ACT_CLOCKS] + 1)
     hold(m, rank + R_REFRESH, clock + m[C_RP])
@@ -80,8 +65,7 @@ def _close(m: Words, bank: Word, clock: Word) -> None:
 @part
 def column_issue(m: Words, command: Word, bank: Word, clock: Word) -> None:
     """RD or WR of the open row; RDA and WRA close it as soon as tRAS, tRTP and tWR allow."""
-    bank &= INDEX
-    rank, group, write = m[bank + B_RANK] & INDEX, m[bank + B_GROUP] & INDEX, command & 1
+    rank, group, write = m[bank + B_RANK], m[bank + B_GROUP], command & 1
     m[group + G_COLUMN + write] = clock + m[C_CCD_L]
     m[rank + R_COLUMN + write] = clock + m[C_CCD_S]
     if write:
@@ -103,7 +87,7 @@ def column_issue(m: Words, command: Word, bank: Word, clock: Word) -> None:
         return
     # the data bus changes hands: tCS clocks between the data of two ranks
     free = data + m[C_BL] + m[C_CS]
-    other = m[(m[rank + R_CHANNEL] & INDEX) + H_RANK0] & INDEX
+    other = m[m[rank + R_CHANNEL] + H_RANK0]
     for _ in range(m[C_RANKS]):
         if other != rank:
             hold(m, other + R_COLUMN, free - m[C_CL])
@@ -114,10 +98,9 @@ def column_issue(m: Words, command: Word, bank: Word, clock: Word) -> None:
 @part
 def row_issue(m: Words, command: Word, place: Word, clock: Word, row: Word) -> None:
     """ACT of `row` (its first clock at `clock`) or PRE of the bank `place`; PREA or REF of the rank `place`."""
-    place &= INDEX
     ahead = clock - m[C_ACT_CLOCKS] + 1
     if command == ACT:
-        rank, group = m[place + B_RANK] & INDEX, m[place + B_GROUP] & INDEX
+        rank, group = m[place + B_RANK], m[place + B_GROUP]
         last = clock + m[C_ACT_CLOCKS] - 1
         m[place + B_ROW] = row
         m[place + B_ACT] = clock + m[C_RC]
@@ -139,7 +122,7 @@ def row_issue(m: Words, command: Word, place: Word, clock: Word, row: Word) -> N
         _close(m, place, clock)
         hold(m, m[place + B_RANK] + R_PRE, clock + m[C_PPD])
     elif command == PREA:
-        bank = m[place + R_BANK0] & INDEX
+        bank = m[place + R_BANK0]
         for _ in range(m[place + R_BANKS]):
             if m[bank + B_ROW] >= 0:
                 _close(m, bank, clock)

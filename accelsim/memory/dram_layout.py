@@ -8,14 +8,8 @@ its first word, so a link between records is an index; 0 is "none", because the 
 
 from __future__ import annotations
 
-import numpy as np
-
 NEVER = 1 << 60
 """A clock that never comes."""
-
-INDEX = (1 << 40) - 1
-"""Indices are masked with this where they are loaded or passed on. It changes no index, but tells the compiler that
-none is negative, so that numba's test for indices from the end vanishes, which would cost a third of the run time."""
 
 # --- header: organisation and policies ---
 C_CHANNELS = 0
@@ -152,10 +146,10 @@ R_SOON = 26  # for each list, a clock before which no bank on it is ready, gates
 RANK_WORDS = 33
 
 # --- lists of the banks of a rank, by what they need; those of reads, +1 those of writes ---
-HITS = np.int64(0)  # a column command
-CLOSES = np.int64(2)  # a precharge
-OPENS = np.int64(4)  # an activate
-OPENED = np.int64(6)  # the column command for which the row was opened
+HITS = 0  # a column command
+CLOSES = 2  # a precharge
+OPENS = 4  # an activate
+OPENED = 6  # the column command for which the row was opened
 LISTS = 7
 
 # --- bank group ---
@@ -225,18 +219,15 @@ T_BANK = 19  # where T_BURST lies
 T_BANK_ROW = 20
 TRANSFER_WORDS = 21
 
-# Literal integers would make numba compile a callee once for each value; numpy's it takes as plain int64.
-NONE = np.int64(0)
-
 # --- commands, as they stand in the log; from RD on, bit 0 says write and bit 1 says auto-precharge ---
-PRE = np.int64(0)
-ACT = np.int64(1)
-PREA = np.int64(2)
-REF = np.int64(3)
-RD = np.int64(4)
-WR = np.int64(5)
-RDA = np.int64(6)
-WRA = np.int64(7)
+PRE = 0
+ACT = 1
+PREA = 2
+REF = 3
+RD = 4
+WR = 5
+RDA = 6
+WRA = 7
 COMMAND_NAMES = ("PRE", "ACT", "PREA", "REF", "RD", "WR", "RDA", "WRA")
 
 LOG_WORDS = 6  # clock, channel, command, bank (PREA and REF: first bank of the rank), row, burst

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from accelsim.base.kernels import kernel
+from accelsim.base.words import Word, Words
 from accelsim.memory import dram_layout as lay
-from accelsim.memory.dram_device import Word, Words, column_issue, command_ready, row_issue
+from accelsim.memory.dram_device import column_issue, command_ready, row_issue
 from accelsim.memory.dram_layout import RD
 from accelsim.memory.dram_state import DramParameters, build_state
 
