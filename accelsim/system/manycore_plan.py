@@ -82,6 +82,8 @@ class Plan:
         self.layers: list[CoreLayer] = []
         self._homes: dict[tuple[str, int], Route] = {}
         steps = self.schedule.steps
+        if self.cores.resident_weights:
+            self._check_total_weights()
         self.rows = self._time_steps() if self.cores.schedule == "pipeline" else 1
         self.stages = stages(self) if self.cores.assignment == "searched" else None
         for index, step in enumerate(steps):
@@ -369,6 +371,33 @@ class Plan:
             task.addresses["ofmap"] += out0 * self.bits["ofmap"] // 8
             tables.append(lower_vector(task, VectorShape(size, outputs, work.ops_per_output), size))
         return CoreLayer(step, index, Partition(outputs=len(cores)), cores, tables, [-1] * len(cores))
+
+    def _check_total_weights(self) -> None:
+        """Resident weights fit all cores together, however they are cut: known before any layer is mapped.
+
+        Raises
+        ------
+        ConfigError
+            Says how much they need, how much there is, and what would hold them.
+        """
+        room, total = next(r for r in self.rooms if "filter" in r.holds), 0
+        for step in self.schedule.steps:
+            work = step.layer.work
+            if isinstance(work, VectorShape) or not step.layer.weights:
+                continue
+            own = sum(int(np.prod(dims)) for dims in step.layer.weights.values())
+            if isinstance(work, ConvShape | GemmShape) and self.contracted(step):
+                own = factor_elements(self.task(step))
+            total += ceil_div(own * self.bits["filter"], 8)
+        there = room.free_bytes * self.cores.count
+        if total > there:
+            least = ceil_div(total, self.cores.count)
+            raise ConfigError(
+                f"the weights of {self.trace.name} must be resident, but are {total} bytes, and the {room.name!r} of "
+                f"{self.cores.count} cores have {there}: {total - there} too few; at least "
+                f"{ceil_div(total, room.free_bytes)} cores would hold them, or {least} bytes in each, "
+                "or set cores.resident_weights=false"
+            )
 
     def _check_weights(self) -> None:
         """Resident weights fit every core.

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.workload.encodings.sparse_kernels import popcount
+
 
 def combine_columns(nonzero: NDArray[np.bool_], alpha: int, gamma: float) -> list[list[int]]:
     """Groups of columns.
@@ -18,21 +20,39 @@ def combine_columns(nonzero: NDArray[np.bool_], alpha: int, gamma: float) -> lis
     """
     rows, columns = nonzero.shape
     counts = nonzero.sum(axis=0)
-    most = int(gamma * rows)
-    taken = np.zeros((0, rows), np.bool_)
-    lost = np.zeros(0, np.int64)
+    most, least = int(gamma * rows), int(counts.min(initial=rows))
+    bits = _packed(nonzero)
+    taken = np.zeros_like(bits)
+    lost, filled = np.zeros(columns, np.int64), np.zeros(columns, np.int64)
     groups: list[list[int]] = []
+    open_groups = np.zeros(0, np.int64)  # those that some column may still join
     for column in np.argsort(-counts, kind="stable").tolist():
-        mine = nonzero[:, column]
-        collisions = (taken & mine).sum(axis=1)
-        fits = (lost + collisions <= most) & (np.array([len(g) for g in groups], np.int64) < alpha)
+        collisions = _ones(taken[open_groups] & bits[column])
+        fits = lost[open_groups] + collisions <= most
         if fits.any():
-            filled = taken.sum(axis=1) + counts[column] - collisions
-            best = int(np.argmax(np.where(fits, filled, -1)))
-            groups[best].append(column)
-            lost[best] += collisions[best]
-            taken[best] |= mine
+            place = int(np.argmax(np.where(fits, filled[open_groups] + counts[column] - collisions, -1)))
+            group, shared = int(open_groups[place]), int(collisions[place])
+            groups[group].append(column)
         else:
+            group, shared, place = len(groups), 0, len(open_groups)
             groups.append([column])
-            taken, lost = np.vstack([taken, mine]), np.append(lost, 0)
+            open_groups = np.append(open_groups, group)
+        lost[group] += shared
+        filled[group] += counts[column] - shared
+        taken[group] |= bits[column]
+        if len(groups[group]) >= alpha or lost[group] + max(0, filled[group] + least - rows) > most:
+            open_groups = np.delete(open_groups, place)
     return groups
+
+
+def _packed(nonzero: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """The bits of each column in words, shape (columns, words)."""
+    packed = np.packbits(nonzero.T, axis=1)
+    padded = np.zeros((len(packed), -(-packed.shape[1] // 8) * 8), np.uint8)
+    padded[:, : packed.shape[1]] = packed
+    return padded.view(np.uint64)
+
+
+def _ones(words: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """How many bits are set in each row."""
+    return np.asarray(popcount(words).sum(axis=1, dtype=np.int64))

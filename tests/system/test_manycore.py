@@ -275,14 +275,28 @@ def test_feature_maps_go_from_core_to_core(tmp_path: Path) -> None:
         (("cores.partition=[{outputs: 2, shares: {outputs: [1, 0]}}]",), r"shares.outputs\[1\]: must be >= 1, got 0"),
         (("cores.terminals=[0, 1]",), "must name 8 different terminals, got 2"),
         (
-            ("cores.resident_weights=true", "buffers.filter_buffer.capacity_bytes=512"),
-            r"must be resident, but core 0 would hold \d+ bytes and its 'filter_buffer' has 512",
+            ("cores.resident_weights=true", "buffers.filter_buffer.capacity_bytes=1024", "cores.partition=[{rows: 1}]"),
+            r"must be resident, but core 0 would hold \d+ bytes and its 'filter_buffer' has 1024",
         ),
     ],
 )
 def test_bad_input_is_refused(tmp_path: Path, overrides: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         simulate(many(tmp_path, *overrides), trace())
+
+
+def test_weights_too_many_for_all_cores_are_refused_before_any_layer_is_mapped(tmp_path: Path) -> None:
+    """By how much they do not fit 8 x 100 bytes, and what would hold them."""
+    arch = many(tmp_path, "cores.resident_weights=true", "buffers.filter_buffer.capacity_bytes=100")
+    mapped: list[str] = []
+    need = 6000
+    message = (
+        rf"are {need} bytes, and the 'filter_buffer' of 8 cores have 800: {need - 800} too few; at least "
+        rf"{-(-need // 100)} cores would hold them, or {-(-need // 8)} bytes in each"
+    )
+    with pytest.raises(ConfigError, match=message):
+        simulate(arch, trace(), progress=lambda done, of, name: mapped.append(name))
+    assert not mapped
 
 
 def test_shares_are_placed_where_their_messages_are_short() -> None:

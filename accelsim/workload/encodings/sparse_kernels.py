@@ -38,7 +38,7 @@ def nonzero_mask(flat: NDArray[Any]) -> Words:
 
 def mask_count(mask: Words) -> int:
     """Number of set bits."""
-    return sum(int(_popcount(mask[at : at + CHUNK]).sum(dtype=np.int64)) for at in range(0, mask.size, CHUNK))
+    return sum(int(popcount(mask[at : at + CHUNK]).sum(dtype=np.int64)) for at in range(0, mask.size, CHUNK))
 
 
 @np.errstate(over="ignore")  # a product of `lowest` is cut off on purpose, which numpy, without the compiler, tells
@@ -74,7 +74,8 @@ def runs_of(flat: NDArray[Any], length: int, run_bits: int) -> tuple[NDArray[Any
 _OCTET_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 
 
-def _popcount(words: Words) -> NDArray[Any]:
+def popcount(words: Words) -> NDArray[Any]:
+    """Bits that are set in each word, or in each octet, whichever is quick: for sums."""
     count = getattr(np, "bitwise_count", None)  # numpy 2
     found: NDArray[Any]
     found = count(words) if count is not None else _OCTET_BITS[np.ascontiguousarray(words).view(np.uint8)]
