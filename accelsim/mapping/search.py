@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from accelsim.base.errors import ConfigError
 from accelsim.base.kernels import kernel
 from accelsim.base.units import human_bytes
+from accelsim.base.words import Table, Word, Words, part
 from accelsim.mapping.problem import (
     OPERANDS,
     TILE_EXTENTS,
@@ -35,52 +36,49 @@ MAX_PASSES = 200_000
 _KEEP, _PASSES, _TRAFFIC = range(9, 12)
 
 
-@kernel
-def _fetches(order, trips, uses):  # type: ignore[no-untyped-def]
-    """Tile changes of an operand: trips of all loops down to the innermost one that it depends on."""
+# what the kernel keeps at hand: trips of the loops m, n, k, then of each operand what it needs and whether it is
+# a single tile
+_NEED, _SINGLE, _WORK = 3, 7, 11
+
+
+@part
+def _fetches(orders: Table, e: Word, work: Words, other: Word) -> Word:
+    """Tile changes of an operand: trips of all loops down to the innermost one that it depends on: all but `other`."""
     count = 1
     product = 1
     for level in range(3):
-        loop = order[level]
-        product *= trips[loop]
-        if uses[loop] and trips[loop] > 1:
+        loop = orders[e, level]
+        product *= work[loop]
+        if loop != other and work[loop] > 1:
             count = product
     return count
 
 
-@kernel
-def _fits(rooms, need, single, psum_rows, psum_row_bits):  # type: ignore[no-untyped-def]
+@part
+def _fits(rooms: Table, work: Words, psum_rows: Word, psum_row_bits: Word) -> Word:
     """Do the operands' needs (bits: ifmap filter psum ofmap) fit their buffers?"""
     for x in range(rooms.shape[0]):
         used = 0
         for o in range(4):
             if not rooms[x, 2 + o] or (o == 3 and rooms[x, 4] != 0):
                 continue  # results leave from where their sums stand
-            size = (need[o] + 7) // 8
-            if rooms[x, 6] and o >= 2 and need[o] > 0:
+            size = (work[_NEED + o] + 7) // 8
+            if rooms[x, 6] and o >= 2 and work[_NEED + o] > 0:
                 size = psum_rows * (-(-psum_row_bits // (8 * rooms[x, 6])) * rooms[x, 6])
-            used += size * (1 if single[o] else rooms[x, 1])
+            used += size * (1 if work[_SINGLE + o] else rooms[x, 1])
         if used > rooms[x, 0]:
             return False
     return True
 
 
-@kernel
-def search_kernel(  # type: ignore[no-untyped-def]
-    loops, m_list, n_list, c_list, t_list, g_list, orders, rooms, params, out
-):
-    """Write every feasible candidate to `out`; returns how many.
-
-    loops: groups images p q outputs channels h w r s stride_h stride_w dilation_h dilation_w pad_top pad_left.
-    rooms: one row per buffer: free bytes, slots, 1 for each operand (ifmap filter psum ofmap) held, row bytes, lines.
-    params: bits of the four operands, ifmap / ofmap / filter on chip, may keep ifmap / filter / psum, max passes.
-    """
+@part
+def _search(
+    loops: Words, m_list: Table, n_list: Words, c_list: Words, t_list: Table, g_list: Words, orders: Table,
+    rooms: Table, params: Words, work: Words, out: Table,
+) -> Word:
+    """As `search_kernel`."""
     groups, images, p, q, outputs, channels, h, w, r, s = loops[:10]
     bits_i, bits_f, bits_p, bits_o, i_chip, o_chip, f_chip = params[:7]
-    uses = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 0]], np.int64)
-    trips = np.zeros(3, np.int64)
-    need = np.zeros(4, np.int64)
-    single = np.zeros(4, np.int64)
     found = 0
     lines = 0  # slots of a line buffer for the ifmap
     for x in range(rooms.shape[0]):
@@ -104,7 +102,7 @@ def search_kernel(  # type: ignore[no-untyped-def]
                 for c in range(c_list.shape[0]):
                     tc = c_list[c]
                     nk = -(-channels // tc) * (r // tr) * (s // ts)
-                    trips[0], trips[1], trips[2] = nm, nn, nk
+                    work[0], work[1], work[2] = nm, nn, nk
                     for d in range(g_list.shape[0]):
                         tg = g_list[d]
                         ng = -(-groups // tg)
@@ -124,30 +122,29 @@ def search_kernel(  # type: ignore[no-untyped-def]
                                 continue
                             if keep_p and (not params[9] or nk == 1 or nm * nn == 1):
                                 continue
-                            need[0] = 0 if i_chip else tile_i
+                            work[_NEED] = 0 if i_chip else tile_i
                             if keep_i and not i_chip:
-                                need[0] = tg * (ti if lines else images) * channels * high * w * bits_i
-                            need[1] = tg * outputs * channels * r * s * bits_f if keep_f else tile_f
-                            need[2] = tg * outputs * images * p * q * bits_p if keep_p else tile_p
-                            need[3] = 0 if o_chip else tile_o
-                            single[0] = ng == 1 and (keep_i or nm * nk == 1)
-                            single[1] = ng == 1 and (keep_f or nn * nk == 1)
-                            single[2] = ng == 1 and (keep_p or nm * nn == 1)
-                            single[3] = ng == 1 and nm * nn == 1
+                                work[_NEED] = tg * (ti if lines else images) * channels * high * w * bits_i
+                            work[_NEED + 1] = tg * outputs * channels * r * s * bits_f if keep_f else tile_f
+                            work[_NEED + 2] = tg * outputs * images * p * q * bits_p if keep_p else tile_p
+                            work[_NEED + 3] = 0 if o_chip else tile_o
+                            work[_SINGLE] = ng == 1 and (keep_i or nm * nk == 1)
+                            work[_SINGLE + 1] = ng == 1 and (keep_f or nn * nk == 1)
+                            work[_SINGLE + 2] = ng == 1 and (keep_p or nm * nn == 1)
+                            work[_SINGLE + 3] = ng == 1 and nm * nn == 1
                             rows = tg * (images * p * q if keep_p else pixels)
-                            if not _fits(rooms, need, single, rows, (outputs if keep_p else tn) * bits_p):
+                            if not _fits(rooms, work, rows, (outputs if keep_p else tn) * bits_p):
                                 continue
                             swept = fresh_h * fresh_w if keep_i else sum_h * sum_w
                             sweep_i = groups * images * channels * swept * bits_i
                             for e in range(orders.shape[0]):
-                                order = orders[e]
                                 if keep_i + keep_f + keep_p == 3 and e > 0:
                                     continue
-                                if keep_i and lines and order[0] != 0:
+                                if keep_i and lines and orders[e, 0] != 0:
                                     continue  # the window goes down the map once
-                                fetch_f = nn * nk if keep_f else _fetches(order, trips, uses[1])
-                                fetch_i = nm * nk if keep_i else _fetches(order, trips, uses[0])
-                                visits = nm * nn if keep_p else _fetches(order, trips, uses[2])
+                                fetch_f = nn * nk if keep_f else _fetches(orders, e, work, 0)
+                                fetch_i = nm * nk if keep_i else _fetches(orders, e, work, 1)
+                                visits = nm * nn if keep_p else _fetches(orders, e, work, 2)
                                 full_out = groups * outputs * images * p * q
                                 traffic = 2 * full_out * bits_p * (visits // (nm * nn) - 1)
                                 if not f_chip:
@@ -162,6 +159,21 @@ def search_kernel(  # type: ignore[no-untyped-def]
                                 out[found, 10], out[found, 11] = ng * nm * nn * nk, traffic
                                 found += 1
     return found
+
+
+@kernel(_nrt=False)
+def search_kernel(
+    loops: Words, m_list: Table, n_list: Words, c_list: Words, t_list: Table, g_list: Words, orders: Table,
+    rooms: Table, params: Words, work: Words, out: Table,
+) -> Word:
+    """Write every feasible candidate to `out`; returns how many.
+
+    loops: groups images p q outputs channels h w r s stride_h stride_w dilation_h dilation_w pad_top pad_left.
+    rooms: one row per buffer: free bytes, slots, 1 for each operand (ifmap filter psum ofmap) held, row bytes, lines.
+    params: bits of the four operands, ifmap / ofmap / filter on chip, may keep ifmap / filter / psum, max passes.
+    work: scratch.
+    """
+    return _search(loops, m_list, n_list, c_list, t_list, g_list, orders, rooms, params, work, out)
 
 
 @search_kernel.warms_up_with
@@ -192,7 +204,9 @@ def _kernel_arguments(problem: Problem, fine: bool = False) -> tuple[NDArray[np.
     params = np.array([*problem.bits, *problem.on_chip, *problem.keep, MAX_PASSES], np.int64)
     size = len(m_list) * len(n_list) * len(c_list) * len(t_list) * len(g_list) * 8 * len(ORDERS)
     out = np.empty((size, 12), np.int64)
-    return loops.numbers(), m_list, n_list, c_list, t_list, g_list, orders, rooms, params, out
+    work = np.zeros(_WORK, np.int64)
+    lists = m_list, n_list, c_list, t_list, g_list
+    return loops.numbers(), *lists, orders, rooms, params, work, out
 
 
 @dataclass(frozen=True)

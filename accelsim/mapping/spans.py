@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from accelsim.base.kernels import kernel
+from accelsim.base.words import Word, part
 
 
-@kernel
-def span(first, count, size, taps, stride, dilation, pad):  # type: ignore[no-untyped-def]
+@part
+def span(
+    first: Word, count: Word, size: Word, taps: Word, stride: Word, dilation: Word, pad: Word
+) -> tuple[Word, Word]:
     """(low, high) of the inputs between the first and the last one that `count` outputs read, high exclusive."""
     low = max(0, first * stride - pad)
     high = min(size, (first + count - 1) * stride - pad + (taps - 1) * dilation + 1)
     return low, max(low, high)
 
 
-@kernel
-def rows_read(first, count, size, taps, stride, dilation, pad, low):  # type: ignore[no-untyped-def]
+@part
+def rows_read(
+    first: Word, count: Word, size: Word, taps: Word, stride: Word, dilation: Word, pad: Word, low: Word
+) -> Word:
     """Input rows from `low` on that `count` outputs read: strided windows that do not touch leave rows between them."""
     begin, end = span(first, count, size, taps, stride, dilation, pad)
     reach = (taps - 1) * dilation + 1
@@ -27,8 +31,11 @@ def rows_read(first, count, size, taps, stride, dilation, pad, low):  # type: ig
     return total
 
 
-@kernel
-def axis_sums(extent, tile, size, taps, taps_tile, stride, dilation, pad, skips):  # type: ignore[no-untyped-def]
+@part
+def axis_sums(
+    extent: Word, tile: Word, size: Word, taps: Word, taps_tile: Word, stride: Word, dilation: Word, pad: Word,
+    skips: Word,
+) -> tuple[Word, Word, Word]:
     """Over all tiles of `tile` outputs and `taps_tile` taps: (sum of spans, sum of what no earlier tile read, largest).
 
     What earlier tiles read counts only if a tile has all taps; the sum is over tap tiles too. With `skips`
