@@ -27,21 +27,26 @@ def combine_columns(nonzero: NDArray[np.bool_], alpha: int, gamma: float) -> lis
     groups: list[list[int]] = []
     open_groups = np.zeros(0, np.int64)  # those that some column may still join
     for column in np.argsort(-counts, kind="stable").tolist():
-        collisions = _ones(taken[open_groups] & bits[column])
-        fits = lost[open_groups] + collisions <= most
-        if fits.any():
-            place = int(np.argmax(np.where(fits, filled[open_groups] + counts[column] - collisions, -1)))
+        place = -1
+        if len(open_groups):
+            collisions = _ones(taken[open_groups] & bits[column])
+            fits = lost[open_groups] + collisions <= most
+            if fits.any():
+                place = int(np.argmax(np.where(fits, filled[open_groups] + counts[column] - collisions, -1)))
+        if place >= 0:
             group, shared = int(open_groups[place]), int(collisions[place])
             groups[group].append(column)
         else:
-            group, shared, place = len(groups), 0, len(open_groups)
+            group, shared = len(groups), 0
             groups.append([column])
-            open_groups = np.append(open_groups, group)
         lost[group] += shared
         filled[group] += counts[column] - shared
         taken[group] |= bits[column]
-        if len(groups[group]) >= alpha or lost[group] + max(0, filled[group] + least - rows) > most:
+        full = len(groups[group]) >= alpha or lost[group] + max(0, filled[group] + least - rows) > most
+        if full and place >= 0:
             open_groups = np.delete(open_groups, place)
+        elif place < 0 and not full:
+            open_groups = np.append(open_groups, group)
     return groups
 
 
