@@ -102,12 +102,12 @@ def _estimate(
     return np.maximum(total, in_flight) + cycles_at(exposed, rate), busy
 
 
-def cycles_at(bits: NDArray[np.int64], rate: Fraction) -> NDArray[np.int64]:
+def cycles_at(bits: NDArray[Any], rate: Fraction) -> NDArray[np.int64]:
     """Whole cycles that `bits` take at `rate` bits per cycle; exact also where bits x denominator exceed 63 bits."""
     if int(bits.max(initial=0)) * rate.denominator < 2**63 and rate.numerator < 2**63:
-        return bits * rate.denominator // rate.numerator
+        return np.asarray(bits * rate.denominator // rate.numerator, np.int64)
     exact = bits.astype(object) * rate.denominator // rate.numerator
-    return np.minimum(exact, 2**62).astype(np.int64)
+    return np.asarray(np.minimum(exact, 2**62), np.int64)
 
 
 def pinned_mapping(task: Task, loops: Loops) -> Mapping | None:
