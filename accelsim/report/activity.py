@@ -171,6 +171,7 @@ def _kept_bytes(result: RunResult, operand: str) -> Ints:
 
 def _by_layer(result: RunResult, key: str) -> Steps | None:
     """What each layer's record says it holds from its first to its last cycle."""
-    rows = [(x.start_cycle, x.start_cycle + x.cycles, int(x.info.get(key, 0))) for x in result.layers]
+    layers = zip(result.layers, result.timeline.layers, strict=True)
+    rows = [(t.start, t.end, int(x.info.get(key, 0))) for x, t in layers]
     table = np.array([row for row in rows if row[2]], np.int64).reshape(-1, 3)
     return steps_of(table[:, 0], table[:, 1], table[:, 2]) if len(table) else None

@@ -134,6 +134,8 @@ class Part:
         MACs that the array could have done while it was streaming (for spatial utilization).
     peak_macs : int
         MACs that the array could have done in all of its cycles.
+    elapsed : int or None
+        Cycles from beginning to end, where they are not the sum of the layers' (which overlap); rates are over these.
     """
 
     name: str
@@ -150,6 +152,7 @@ class Part:
     array_bytes: float = 0.0
     energy_pj: dict[str, float] = field(default_factory=dict)
     kinds: dict[str, None] = field(default_factory=dict)
+    elapsed: int | None = None
 
     def add(self, layer: LayerResult, word_bits: dict[str, int]) -> None:
         """Sum one more layer in."""
@@ -211,7 +214,8 @@ class Part:
 
     def tops(self, clock_hz: int) -> float | None:
         """Two operations for each MAC, in 10^12 per second; None without MACs."""
-        return 2 * self.macs * clock_hz / self.cycles / 1e12 if self.macs and self.cycles else None
+        cycles = self.cycles if self.elapsed is None else self.elapsed
+        return 2 * self.macs * clock_hz / cycles / 1e12 if self.macs and cycles else None
 
 
 def summed(result: RunResult, layers: Iterable[LayerResult], name: str) -> Part:
@@ -242,6 +246,7 @@ def whole(result: RunResult) -> Part:
     """All layers; its utilization is over all cycles, those of layers without MACs too."""
     part = summed(result, result.layers, "total")
     part.peak_macs = result.peak_macs_per_cycle * result.cycles
+    part.elapsed = result.cycles
     return part
 
 

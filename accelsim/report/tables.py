@@ -86,7 +86,15 @@ def _engine(data: Mapping[str, Any]) -> str:
     engine = dict(data["engine"])
     kind = str(engine.pop("kind"))
     size = f" {engine.pop('rows')} x {engine.pop('cols')}" if "rows" in engine and "cols" in engine else ""
-    return f"{kind}{size}" + "".join(f", {key} {value}" for key, value in engine.items() if not isinstance(value, dict))
+    said = {key: _only_names(value) for key, value in engine.items() if not isinstance(value, dict)}
+    return f"{kind}{size}" + "".join(f", {key} {value}" for key, value in said.items())
+
+
+def _only_names(value: Any) -> Any:
+    """Of a list of named parts their names; `accelsim show` has all that they are."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
+        return " + ".join(str(item["name"]) for item in value)
+    return value
 
 
 def _facts(facts: Mapping[str, str], width: int) -> list[Line]:
@@ -221,7 +229,7 @@ def total_lines(result: RunResult, width: int) -> list[Line]:
         "cycles": _shares(result),
         "work": f"{result.macs:,} MACs, {100 * nonzero:.1f}% of them without a zero operand",
         "throughput": f"{_digits(result.tops)} TOPS, {100 * result.mac_utilization:.1f}% of the peak "
-        f"of {_digits(peak / 1e12)} TOPS",
+        f"of {_digits(peak / 1e12)} TOPS{_beyond(result)}",
         "DRAM": f"{moved:,} bytes ({human_bytes(moved)}), {si(moved / result.seconds, 'B/s')}, "
         f"{100 * moved / result.seconds / limit:.1f}% of its bandwidth",
         **_dram_facts(result),
@@ -284,13 +292,22 @@ def _dram_facts(result: RunResult) -> dict[str, str]:
     return facts
 
 
+def _beyond(result: RunResult) -> str:
+    """Why more than the peak is no mistake."""
+    if max((layer.mac_utilization for layer in result.layers), default=0.0) <= 1.0:
+        return ""
+    return "; MACs that are skipped count as done, so that a layer may have more than 100%"
+
+
 def _shares(result: RunResult) -> str:
     by_cause = result.cycles_by_cause()
     order = sorted(causes(result), key=lambda cause: -by_cause[cause])
     spent = sum(by_cause.values())  # more than the run's where layers run at the same time
     shares = ((100 * by_cause[cause] / max(1, spent), cause) for cause in order)
     text = ", ".join(f"{share:.1f}% {_spoken(cause)}" for share, cause in shares if share >= 0.05)
-    return text if spent <= result.cycles else f"{text}; of {spent:,} in all layers, which overlap"
+    if result.overlapped_cycles is None:
+        return text
+    return f"{text}; of {spent:,} in all layers, {'which overlap' if spent > result.cycles else 'with pauses between'}"
 
 
 def _spoken(cause: str) -> str:

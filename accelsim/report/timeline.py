@@ -117,10 +117,10 @@ def _meta(what: str, pid: int, tid: int, **args: Any) -> Event:
 
 
 def _layers(result: RunResult, clock: _Clock) -> Iterator[Event]:
-    for layer in result.layers:
+    for layer, times in zip(result.layers, result.timeline.layers, strict=True):
         went = {CAUSE_LABELS[c]: n for c, n in layer.cycles_by_cause.items() if n}
         yield clock.span(
-            layer.name, CORE, LAYERS, layer.start_cycle, layer.start_cycle + layer.cycles,
+            layer.name, CORE, LAYERS, times.start, times.end,
             kind=layer.kind, macs=layer.macs, mapping=layer.info.get("mapping", ""),
             energy_pj=layer.total_energy_pj, cycles=went,
         )  # fmt: skip

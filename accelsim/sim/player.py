@@ -55,6 +55,8 @@ OPERANDS = (*FETCHED, "ofmap", "psum_out")
 class LayerTimes:
     """When a layer ran and where its cycles went; the values of `cycles_by_cause` sum to end - start.
 
+    (In a pipeline with several items a layer also pauses, or begins an item while the last one drains.)
+
     `slots` are those of its pass table: an operand without any keeps its place until the layer ends.
     """
 

@@ -17,7 +17,7 @@ from accelsim.sim.player import TRANSFER_DTYPE, LayerTimes, Timeline
 from accelsim.system.archspec import Architecture
 from accelsim.system.costs import Costs, energy_by_component
 from accelsim.system.manycore_plan import CoreLayer, Plan, Progress
-from accelsim.system.result import TRAFFIC, LayerResult, RunResult
+from accelsim.system.result import TRAFFIC, LayerResult, RunResult, peak_of
 from accelsim.workload.trace import Trace
 
 
@@ -101,13 +101,7 @@ def _result(plan: Plan, timeline: ManyTimeline, moved: _Snapshots, arch: Archite
     before = 0
     for layer in plan.layers:
         jobs = [item * count + layer.index for item in range(plan.items)]
-        record = timeline.cores[jobs[-1]]
-        worst = record[busiest(record)]
-        start = worst.start if piped else before
-        before = timeline.end[jobs[-1]]
-        cycles = before - start
-        causes = {**dict.fromkeys(ATTRIBUTION, 0), **worst.cycles_by_cause}
-        causes["fill_drain"] += cycles - worst.cycles
+        start, before, cycles, causes = _times(timeline, jobs, before, piped)
         counts = ActionCounts.total([t.counts for t in layer.tables] * many.items)
         for job in jobs:
             counts.merge(moved.by_job[job])
@@ -128,7 +122,7 @@ def _result(plan: Plan, timeline: ManyTimeline, moved: _Snapshots, arch: Archite
                 dram_bytes=bytes_of[layer.index],
                 counts=counts,
                 energy_pj=energy_by_component(costs.price(counts, seconds)),
-                info=_info(plan, layer, record, max(1, cycles)),
+                info=_info(plan, layer, [timeline.cores[job] for job in jobs], max(1, cycles)),
             )
         )
     result = RunResult(
@@ -141,13 +135,35 @@ def _result(plan: Plan, timeline: ManyTimeline, moved: _Snapshots, arch: Archite
         clock_hz=spec.clock_hz,
         layers=results,
         area_mm2=costs.area_mm2(),
-        peak_macs_per_cycle=arch.engine.peak_macs_per_cycle(spec.bits()) * many.count,
+        peak_macs_per_cycle=peak_of(results, arch.engine.peak_macs_per_cycle(spec.bits()) * many.count),
         dram_bytes_per_cycle=float(spec.dram_bytes_per_cycle()),
         timeline=_flat(plan, timeline, results),
         overlapped_cycles=timeline.clock if piped else None,
     )
     result.check()
     return result
+
+
+def _times(
+    timeline: ManyTimeline, jobs: list[int], before: int, piped: bool
+) -> tuple[int, int, int, dict[str, int]]:
+    """(start, end, cycles, cycles by cause) of a layer: those of its busiest core, over all items.
+
+    In a pipeline an item's time on a layer begins when its busiest core does, else when the layer before has ended;
+    what is after the core's own end (messages under way, the end of a phase) counts as draining.
+    """
+    causes, cycles, first = dict.fromkeys(ATTRIBUTION, 0), 0, before
+    for job in jobs:
+        record = timeline.cores[job]
+        worst = record[busiest(record)]
+        start = worst.start if piped else before
+        first = start if job == jobs[0] else first
+        spent = timeline.end[job] - start
+        for cause, spent_on in worst.cycles_by_cause.items():
+            causes[cause] += spent_on
+        causes["fill_drain"] += spent - worst.cycles
+        cycles += spent
+    return first, timeline.end[jobs[-1]], cycles, causes
 
 
 def _traffic(
@@ -177,16 +193,17 @@ def _shared_accesses(counts: ActionCounts, plan: Plan, layer: CoreLayer) -> None
     counts.add(shared.name, "write", ceil_div(writes, shared.word_bits) * plan.cores.items)
 
 
-def _info(plan: Plan, layer: CoreLayer, record: dict[int, Any], cycles: int) -> dict[str, Any]:
+def _info(plan: Plan, layer: CoreLayer, records: list[dict[int, Any]], cycles: int) -> dict[str, Any]:
     busy = np.zeros(plan.cores.count)
-    for core, times in record.items():
-        busy[core] = times.cycles_by_cause["compute"]
+    for record in records:
+        for core, times in record.items():
+            busy[core] += times.cycles_by_cause["compute"]
     info = {
         **layer.tables[0].info,
         "partition": layer.partition.describe(),
         "cores": len(layer.cores),
         "core_utilization": float(busy.sum()) / (cycles * plan.cores.count),
-        "busiest_core": busiest(record),
+        "busiest_core": busiest(records[-1]),
     }
     if layer.note:
         info["note"] = layer.note
@@ -201,7 +218,7 @@ def _flat(plan: Plan, timeline: ManyTimeline, results: list[LayerResult]) -> Tim
     layers = []
     for layer, result in zip(plan.layers, results, strict=True):
         slots = dict(layer.tables[0].slots)
-        end = result.start_cycle + result.cycles
+        end = timeline.end[(plan.items - 1) * len(plan.layers) + layer.index]  # of the last item
         layers.append(
             LayerTimes(result.name, result.start_cycle, end, result.cycles_by_cause, result.dram_bytes, slots)
         )

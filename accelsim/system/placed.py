@@ -36,7 +36,7 @@ from accelsim.sim.rowflow import Edge, Flow, FlowTimes, Send, Sink, Source, Stag
 from accelsim.system.archspec import Architecture
 from accelsim.system.buffers import stored_bits
 from accelsim.system.costs import Costs, energy_by_component
-from accelsim.system.result import TRAFFIC, LayerResult, RunResult
+from accelsim.system.result import TRAFFIC, LayerResult, RunResult, peak_of
 from accelsim.system.row_buffers import Rows, network_counts, share_out
 from accelsim.system.schedule import Schedule, Step, schedule
 from accelsim.workload.network import Network
@@ -440,13 +440,13 @@ def _result(
         cycles = times.end - times.start
         causes = _causes(plan, place, stage, times, cycles, items)
         _count(plan, place, own, items)
-        step = place.step
+        step, peak = place.step, place.layer.peak_macs_per_cycle(plan.engine) if place.layer else 0
         results.append(
             LayerResult(
                 name=step.layer.name, kind=step.layer.kind, fused=list(step.fused), start_cycle=times.start,
                 cycles=cycles, cycles_by_cause=causes, macs=step.layer.macs * items,
                 effectual_macs=step.layer.macs * items,
-                peak_macs_per_cycle=arch.engine.peak_macs_per_cycle(plan.bits) * plan.spec.count,
+                peak_macs_per_cycle=peak * plan.spec.count,
                 dram_bytes=traffic[index], counts=own,
                 energy_pj=energy_by_component(costs.price(own, end / len(stages) / spec.clock_hz)),
                 info=_info(plan, place, stage, times),
@@ -456,7 +456,7 @@ def _result(
     result = RunResult(
         arch=arch.name, workload=trace.name, arch_data=arch.data, trace_hash=trace.content_hash, version=__version__,
         batch=trace.network.batch * items, clock_hz=spec.clock_hz, layers=results, area_mm2=costs.area_mm2(),
-        peak_macs_per_cycle=arch.engine.peak_macs_per_cycle(plan.bits) * plan.spec.count,
+        peak_macs_per_cycle=peak_of(results, arch.engine.peak_macs_per_cycle(plan.bits) * plan.spec.count),
         dram_bytes_per_cycle=float(spec.dram_bytes_per_cycle()), timeline=timeline, overlapped_cycles=end,
     )  # fmt: skip
     result.check()

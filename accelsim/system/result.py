@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,7 @@ class LayerResult:
     fused : list of str
         Layers applied to the results on the way out.
     start_cycle, cycles : int
+        Where the layers of several inputs overlap (a pipeline), cycles are summed over the inputs.
     cycles_by_cause : dict
         Keys of `ATTRIBUTION`; the values sum to `cycles`.
     macs, effectual_macs : int
@@ -74,6 +75,11 @@ class LayerResult:
         return sum(self.dram_bytes.values())
 
 
+def peak_of(layers: Iterable[LayerResult], machine: int) -> int:
+    """MACs per cycle that a run could have reached: of its layers, which may have fewer bits than the machine has."""
+    return max((layer.peak_macs_per_cycle for layer in layers if layer.macs), default=machine)
+
+
 @dataclass
 class RunResult:
     """A whole run: inputs by hash, layers, totals.
@@ -91,6 +97,7 @@ class RunResult:
     area_mm2 : dict
         Component -> mm2.
     peak_macs_per_cycle : int
+        With operands of the bits that this trace has, where that matters: those of the layer with the most.
     dram_bytes_per_cycle : float
     timeline : Timeline
     overlapped_cycles : int or None

@@ -20,7 +20,7 @@ from accelsim.system.buffers import limit_ports, stored_bits
 from accelsim.system.costs import Costs, energy_by_component
 from accelsim.system.dram_meter import DramMeter
 from accelsim.system.residency import Residency
-from accelsim.system.result import LayerResult, RunResult
+from accelsim.system.result import LayerResult, RunResult, peak_of
 from accelsim.system.schedule import Schedule, Step, lay_out, schedule
 from accelsim.system.tasks import task_of
 from accelsim.workload.ops import Matmul
@@ -69,6 +69,7 @@ def simulate(arch: Architecture, trace: Trace, *, progress: Progress | None = No
     if meter is not None:
         meter.run_ends(timeline.end)
     costs = Costs(arch)
+    layers = _layers(plan, timeline, costs, arch.spec, meter)
     result = RunResult(
         arch=arch.name,
         workload=trace.name,
@@ -77,9 +78,9 @@ def simulate(arch: Architecture, trace: Trace, *, progress: Progress | None = No
         version=__version__,
         batch=trace.network.batch,
         clock_hz=arch.spec.clock_hz,
-        layers=_layers(plan, timeline, costs, arch.spec, meter),
+        layers=layers,
         area_mm2=costs.area_mm2(),
-        peak_macs_per_cycle=arch.engine.peak_macs_per_cycle(arch.spec.bits()),
+        peak_macs_per_cycle=peak_of(layers, arch.engine.peak_macs_per_cycle(arch.spec.bits())),
         dram_bytes_per_cycle=float(arch.spec.dram_bytes_per_cycle()),
         timeline=timeline,
     )

@@ -11,7 +11,11 @@ import pytest
 from accelsim.report.grid import Column, Grid, Scale, plain, scale_for, show
 from accelsim.report.parts import CAUSE_LABELS, causes, components, parts_of, shortened, summed, whole
 from accelsim.report.tables import DEFAULT_TOP, energy_grid, report_lines, time_grid, traffic_grid
+from accelsim.system.archspec import load_arch
 from accelsim.system.result import RunResult
+from accelsim.system.simulate import simulate
+from accelsim.workload.load import load_network
+from accelsim.workload.trace import synthetic_trace
 from tests import results
 
 RUNS = (results.lenet, results.kept, results.long, results.grouped)
@@ -209,3 +213,27 @@ def test_shortened(name: str, width: int, short: str) -> None:
 def test_units_leave_room_for_small_parts(total: float, expected: Scale) -> None:
     units = (("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1.0))
     assert scale_for(total, units) == expected
+
+
+def test_rates_of_a_pipeline_are_over_the_run_and_no_dense_layer_is_beyond_its_peak() -> None:
+    """Four inputs on Thinker, 8 bits on multipliers of 16: layers with twice the products."""
+    result = simulate(load_arch("thinker"), synthetic_trace(load_network("lenet5")))
+    assert result.batch == 4 and result.peak_macs_per_cycle == 2 * 512
+    assert all(0 < layer.mac_utilization <= 1 for layer in result.layers if layer.macs)
+    assert whole(result).tops(result.clock_hz) == pytest.approx(result.tops)
+    text = plain(report_lines(result))
+    assert "in all layers, which overlap" in text and "count as done" not in text
+
+
+def test_more_than_the_peak_is_explained() -> None:
+    trace = synthetic_trace(load_network("lenet5"), weight_density=0.2)
+    result = simulate(load_arch("cambricon_x", ["dram.fidelity=ideal"]), trace)
+    assert max(layer.mac_utilization for layer in result.layers) > 1
+    assert "MACs that are skipped count as done" in plain(report_lines(result)).replace("\n               ", " ")
+
+
+def test_parts_with_keys_of_their_own_are_listed_by_name() -> None:
+    result = simulate(load_arch("isaac"), synthetic_trace(load_network("lenet_300_100")))
+    text = plain(report_lines(result))
+    assert "parts input_register + output_register + edram_bus" in text.replace("\n               ", " ")
+    assert "power_mw" not in text

@@ -40,11 +40,15 @@ def run(density: float, *overrides: str) -> RunResult:
 def test_every_time_step_takes_a_phase_on_every_layer() -> None:
     result = run(0.25)
     assert result.macs == network().macs and result.batch == STEPS
-    last = result.layers[-1]
-    # three layers, five steps: the last step is on the last layer in the seventh phase
-    assert last.start_cycle == (STEPS + 3 - 1 - 1) * PHASE
-    assert result.overlapped_cycles == last.start_cycle + last.cycles
-    assert run(0.25, "cores.items=2").layers[-1].start_cycle == last.start_cycle + STEPS * PHASE
+    last = result.timeline.layers[-1]
+    # three layers, five steps: the last layer runs from the third phase to the seventh
+    assert last.start == (3 - 1) * PHASE and (STEPS + 3 - 2) * PHASE < last.end < (STEPS + 3 - 1) * PHASE
+    assert result.overlapped_cycles == last.end
+    twice = run(0.25, "cores.items=2")
+    assert twice.timeline.layers[-1].end == last.end + STEPS * PHASE
+    for layer, again in zip(result.layers, twice.layers, strict=True):
+        assert again.cycles == 2 * layer.cycles and again.macs == 2 * layer.macs, "all inputs, as energy and traffic are"
+        assert again.mac_utilization == layer.mac_utilization
 
 
 def test_cycles_know_nothing_of_spikes_and_energy_counts_them() -> None:

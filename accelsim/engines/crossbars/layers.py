@@ -69,6 +69,10 @@ class Resident:
         bits = [engine.bits_of(_part(self.task, roles))["filter"] for roles, _, _ in self.products]
         return sum(w * engine.cells_of(b) for w, b in zip(weights, bits, strict=True))
 
+    def peak_macs_per_cycle(self, engine: Crossbar) -> int:
+        """Of a core full of such products, with as many cells and steps as these operands have bits."""
+        return max(engine.peak_macs_per_cycle(engine.bits_of(_part(self.task, roles))) for roles, _, _ in self.products)
+
     def update_cycles(self, engine: Crossbar) -> int:
         """Programming all of them anew: arrays at the same time, the rows of each one after another."""
         rows = max(min(k, int(engine.spec.rows)) for _, (_, k, _), _ in self.products)
