@@ -47,7 +47,7 @@ def test_every_time_step_takes_a_phase_on_every_layer() -> None:
     twice = run(0.25, "cores.items=2")
     assert twice.timeline.layers[-1].end == last.end + STEPS * PHASE
     for layer, again in zip(result.layers, twice.layers, strict=True):
-        assert again.cycles == 2 * layer.cycles and again.macs == 2 * layer.macs, "all inputs, as energy and traffic are"
+        assert again.cycles == 2 * layer.cycles and again.macs == 2 * layer.macs, "of all inputs"
         assert again.mac_utilization == layer.mac_utilization
 
 
