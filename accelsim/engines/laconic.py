@@ -29,7 +29,7 @@ from accelsim.engines.common.serial_grid import (
     totals,
 )
 from accelsim.engines.common.tiled import TileTimes, Tiles, Words
-from accelsim.engines.kernels.serial import lane_products
+from accelsim.engines.kernels.pairs import lane_products
 
 
 @ENGINES.register("laconic")
@@ -90,7 +90,7 @@ class Laconic(WholeOperands, BrickEngine):
         values = narrow(self.planes(part), part.signed("ifmap"))
         if values.dtype.kind == "i":
             values = np.abs(values)  # the lowest number stays what it is, and is right as an unsigned one
-        values = values.view(f"u{values.dtype.itemsize}")
+        values = np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
         tables: list[Values] = []
         known: dict[tuple[int, int], int] = {}
         size = 0

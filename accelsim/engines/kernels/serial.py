@@ -384,15 +384,18 @@ def _staggered():  # type: ignore[no-untyped-def]
 
 
 @kernel
-def count_ones(values, out):  # type: ignore[no-untyped-def]
-    """One bits of each of the unsigned values, at most 16 each."""
-    for i in range(values.shape[0]):
-        value = values[i]
-        ones = value & 1
-        for _ in range(15):
-            value = value >> 1
-            ones += value & 1
-        out[i] = ones
+def count_ones(octets, size, out):  # type: ignore[no-untyped-def]
+    """One bits of values of one byte or two (`size`): of each byte in vector code, then of its neighbour, too."""
+    fives, threes, low = np.uint8(0x55), np.uint8(0x33), np.uint8(0x0F)
+    one, two, four = np.uint8(1), np.uint8(2), np.uint8(4)
+    for i in range(octets.shape[0]):
+        value = octets[i]
+        value = np.uint8(value - ((value >> one) & fives))
+        value = np.uint8((value & threes) + ((value >> two) & threes))
+        out[i] = np.uint8(value + (value >> four)) & low
+    if size == 2:
+        for i in range(octets.shape[0] // 2):
+            out[i] = out[2 * i] + out[2 * i + 1]
 
 
 @kernel
@@ -402,7 +405,7 @@ def merge_filters(values, first, size, count, out):  # type: ignore[no-untyped-d
     `count` 2: of the places where neighbouring bits differ, see `brick_table`.
     values: unsigned (groups, filters, elements), of which filters from `first` on. out: (groups, sets, elements).
     """
-    ones = np.zeros(values.shape[2], values.dtype)
+    ones = np.zeros(values.shape[2] * values.itemsize, np.uint8)
     out[:] = 0
     for group in range(values.shape[0]):
         for n in range(values.shape[1] - first):
@@ -411,93 +414,17 @@ def merge_filters(values, first, size, count, out):  # type: ignore[no-untyped-d
             merged = out[group, n // size]
             row = values[group, first + n]
             if count == 1:
-                count_ones(row, ones)
-                for i in range(ones.shape[0]):
+                count_ones(row.view(np.uint8), values.itemsize, ones)
+                for i in range(row.shape[0]):
                     merged[i] = max(merged[i], ones[i])
             elif count == 2:
-                for i in range(ones.shape[0]):
+                for i in range(row.shape[0]):
                     merged[i] |= row[i] ^ (row[i] << 1)
             else:
-                for i in range(ones.shape[0]):
+                for i in range(row.shape[0]):
                     merged[i] |= row[i]
 
 
 @merge_filters.warms_up_with
 def _merge():  # type: ignore[no-untyped-def]
     return np.ones((1, 1, 2), np.uint8), 0, 1, 1, np.zeros((1, 1, 2), np.uint8)
-
-
-@kernel
-def lane_products(values, filter_ones, jobs, grid, bricks, out):  # type: ignore[no-untyped-def]
-    """Cycles of steps that last as long as the lane with the most pairs of effectual bits, in any window and filter.
-
-    values: unsigned (images, channels, rows, columns). filter_ones: most set bits at each (set of filters, tap,
-    channel of the group); a job's `factor` sets follow each other, from `table` on. grid: as far as columns as in
-    `window_cycles`, then taps in a row of the window, channels of a group. out: (cycles, x columns).
-    """
-    stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x, columns, taps_x, span = grid
-    height, width = values.shape[2], values.shape[3]
-    for j in range(jobs.shape[0]):
-        image0, images, y0, rows, x0, cols, ky0, kys, kx0, kxs, brick0, count, factor, table = jobs[j]
-        top, left, high, wide = seen_by(jobs[j], grid)
-        y_from, y_to = max(0, -top), min(high, height - top)
-        x_from, x_to = max(0, -left), min(wide, width - left)
-        plane = high * wide
-        over = np.zeros(bit_length(min(columns, cols)) * plane, np.uint8)
-        sets = -(-rows * cols // columns)
-        short = rows * cols - (sets - 1) * columns
-        aligned, taps, ones, twos, begin = cut(jobs[j], grid, plane)
-        cells = begin.shape[0] - 1
-        exact = begin[cells] == cells and (ones == twos).all()  # one place says all
-        lanes = bricks[brick0, 1] - bricks[brick0, 0]
-        most = np.zeros((lanes, taps, cells), np.uint8)
-        worst = np.zeros(sets, np.uint16)
-        total = np.int64(0)
-        held = np.int64(0)
-        for image in range(image0, image0 + images):
-            for b in range(brick0, brick0 + count):
-                first, lanes = bricks[b, 0], bricks[b, 1] - bricks[b, 0]
-                for lane in range(lanes):
-                    for y in range(y_from, y_to):
-                        row = values[image, first + lane, top + y]
-                        count_ones(row[left + x_from : left + x_to], over[y * wide + x_from : y * wide + x_to])
-                    spread_out(over, plane, stride_x)
-                    for tap in range(taps):
-                        offset = tap // kxs * dilation_y * wide + tap % kxs * dilation_x
-                        line = most[lane, tap]
-                        seen = over[offset:]
-                        if exact:
-                            for s in range(cells):
-                                line[s] = seen[ones[s]]
-                            continue
-                        for s in range(cells):
-                            highest = np.uint8(0)
-                            for i in range(begin[s], begin[s + 1]):
-                                highest = max(highest, seen[ones[i]], seen[twos[i]])
-                            line[s] = highest
-                for f in range(table, table + factor):
-                    for tap in range(kys * kxs):
-                        ky, kx = tap // kxs, tap % kxs
-                        weights = filter_ones[f, (ky0 + ky) * taps_x + kx0 + kx]
-                        start = ky * dilation_y * (cols // columns) if aligned else 0
-                        worst[:] = 1
-                        for lane in range(lanes):
-                            weight = np.uint16(weights[first % span + lane])
-                            line = most[lane, kx if aligned else tap, start : start + sets]
-                            if weight:
-                                for s in range(sets):
-                                    worst[s] = max(worst[s], np.uint16(line[s] * weight))
-                        each = np.int64(0)
-                        for s in range(sets):
-                            each += worst[s]
-                        total += each
-                        held += (each - worst[sets - 1]) * columns + worst[sets - 1] * short
-        out[j, 0], out[j, 1] = total, held
-
-
-@lane_products.warms_up_with
-def _lanes():  # type: ignore[no-untyped-def]
-    jobs = np.array([[0, 1, 0, 1, 0, 2, 0, 1, 0, 1, 0, 1, 1, 0]], np.int64)
-    grid = np.array([1, 1, 1, 1, 0, 0, 2, 1, 2], np.int64)
-    values, bricks = np.ones((1, 2, 1, 2), np.uint8), np.array([[0, 2]], np.int64)
-    return values, np.ones((1, 1, 2), np.uint8), jobs, grid, bricks, np.zeros((1, 2), np.int64)
