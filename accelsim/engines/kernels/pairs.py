@@ -19,9 +19,11 @@ def _swapped(low, high, by, mask):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _transpose(r0, r1, r2, r3, r4, r5, r6, r7, lines):  # type: ignore[no-untyped-def]
-    """Byte j of lines[i, f] becomes byte i of word f of r_j."""
-    for f in range(r0.shape[0]):
+def _transpose(words, apart, count, lines):  # type: ignore[no-untyped-def]
+    """Byte j of lines[i, f] becomes byte i of words[j * apart + f]."""
+    r0, r1, r2, r3 = words[:count], words[apart:], words[2 * apart :], words[3 * apart :]
+    r4, r5, r6, r7 = words[4 * apart :], words[5 * apart :], words[6 * apart :], words[7 * apart :]
+    for f in range(count):
         a, e = _swapped(r0[f], r4[f], _S4, _M4)
         b, x = _swapped(r1[f], r5[f], _S4, _M4)
         c, g = _swapped(r2[f], r6[f], _S4, _M4)
@@ -44,6 +46,14 @@ def _merged(c0, c1, c2, c3, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _largest_of_six(lines, first, second, out):  # type: ignore[no-untyped-def]
+    """out[i] = the largest of four lines and of two others."""
+    c0, c1, c2, c3 = lines[0], lines[1], lines[2], lines[3]
+    for i in range(out.shape[0]):
+        out[i] = max(max(max(c0[i], c1[i]), max(c2[i], c3[i])), max(first[i], second[i]))
+
+
+@kernel
 def _framed(inner, before, here, left, out):  # type: ignore[no-untyped-def]
     """Words of four bytes of the even words of `inner`, and two: from the pixel on that is `-left` before `here`."""
     up, down = np.uint64(-8 * left), np.uint64(63 + 8 * left)
@@ -51,6 +61,12 @@ def _framed(inner, before, here, left, out):  # type: ignore[no-untyped-def]
     for f in range(out.shape[0]):
         pixels = (here[2 * f] << up) | ((before[2 * f] >> one) >> down)
         out[f] = (inner[2 * f] & low) | ((pixels & edge) << half)
+
+
+@kernel
+def _copied(row, line):  # type: ignore[no-untyped-def]
+    for x in range(row.shape[0]):
+        line[x] = row[x]
 
 
 @kernel
@@ -74,7 +90,7 @@ def largest_in_even_sets(counts, down, high, left, dilation_x, room, lines, most
 
     counts: uint8 (rows, width), and 16 bytes before and behind. high: rows to look at, with those below. left: pixel
     of the first window at the first tap. room: uint64 (2, words of counts and two more), zeros at first; lines: uint64
-    (9, sets of `high` rows and one more). most: uint8 (taps, 8 x sets of `high` rows): by the row of the first eight
+    (8, sets of `high` rows and one more). most: uint8 (taps, 8 x sets of `high` rows): by the row of the first eight
     rows, then the set, then the eight rows.
     """
     size = counts.shape[0] - 32
@@ -89,26 +105,22 @@ def largest_in_even_sets(counts, down, high, left, dilation_x, room, lines, most
     _framed(inner, words[1:], words[2:], left, framed)
     sets = most.shape[1] // 8
     apart = down * (sets // high)
-    _transpose(
-        framed[: sets + 1], framed[apart:], framed[2 * apart :], framed[3 * apart :], framed[4 * apart :],
-        framed[5 * apart :], framed[6 * apart :], framed[7 * apart :], lines,
-    )  # fmt: skip
+    _transpose(framed, apart, sets + 1, lines)
     each = sets // high
     for edge in range(2):
         begins, ends = lines[4 + edge], lines[6 + edge]
-        ends[:sets] = begins[1:]
+        _copied(begins[1:], ends)
         for row in range(high):
             if left + edge < 0:
                 begins[row * each] = 0
             else:
                 ends[row * each + each - 1] = 0
-    octets = lines.view(np.uint8)[:, : 8 * sets]
-    _merged(octets[0], octets[1], octets[2], octets[3], octets[8])
+    octets = lines.view(np.uint8)
     for tap in range(taps):
         skip = tap * dilation_x
-        first = octets[4] if skip < 1 and reach > 0 else octets[6] if skip >= 1 else octets[8]
-        second = octets[5] if skip < 2 and reach > 1 else octets[7] if skip >= 2 else octets[8]
-        _merged(octets[8], first, second, octets[8], most[tap])
+        first = 0 if reach < 1 else 4 if skip < 1 else 6
+        second = 0 if reach < 2 else 5 if skip < 2 else 7
+        _largest_of_six(octets, octets[first], octets[second], most[tap])
 
 
 @kernel
@@ -127,12 +139,6 @@ def largest_in_sets(over, plane, grid, kxs, ones, twos, begin, most):  # type: i
             for i in range(begin[s], begin[s + 1]):
                 highest = max(highest, seen[ones[i]], seen[twos[i]])
             line[s] = highest
-
-
-@kernel
-def _copied(row, line):  # type: ignore[no-untyped-def]
-    for x in range(row.shape[0]):
-        line[x] = row[x]
 
 
 @kernel
@@ -160,7 +166,7 @@ def lane_products(values, filter_ones, jobs, grid, bricks, out):  # type: ignore
             cells, below = 8 * (down + (kys - 1) * dilation_y) * (cols // columns), 8 * below
         over = np.zeros(32 + high * width if even else bit_length(min(columns, cols)) * high * wide, np.uint8)
         room = np.zeros((2, high * width // 8 + 2 if even else 0), np.uint64)
-        lines = np.zeros((9, cells // 8 + 1 if even else 0), np.uint64)
+        lines = np.zeros((8, cells // 8 + 1 if even else 0), np.uint64)
         lanes = bricks[brick0, 1] - bricks[brick0, 0]
         most = np.zeros((lanes, taps, cells), np.uint8)
         worst = np.zeros(sets, np.uint16)
@@ -193,7 +199,8 @@ def lane_products(values, filter_ones, jobs, grid, bricks, out):  # type: ignore
                         ky, kx = tap // kxs, tap % kxs
                         weights = filter_ones[f, (ky0 + ky) * taps_x + kx0 + kx]
                         start = ky * below if aligned else 0
-                        worst[:] = 1
+                        for s in range(sets):
+                            worst[s] = 1
                         for lane in range(lanes):
                             weight = np.uint16(weights[first % span + lane])
                             line = most[lane, kx if aligned else tap, start : start + sets]
