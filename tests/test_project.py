@@ -48,14 +48,21 @@ def test_imports_go_down() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    "suite", ["mapping", "dataflow", "engines", "memory/test_dram_twin.py", "noc/test_flits_twin.py"]
-)
+PARTS = 4  # of the engines' tests, which several workers then share
+
+
+SUITES = ["mapping", "dataflow", "memory/test_dram_twin.py", "noc/test_flits_twin.py"]
+
+
+@pytest.mark.parametrize("suite", [*(f"engines/{i}" for i in range(PARTS)), *SUITES])
 def test_kernels_mean_the_same_without_the_compiler(suite: str) -> None:
     """The suites that compare kernels with plain twins, as plain Python."""
+    paths = [f"tests/{suite}"]
+    if suite.startswith("engines/"):
+        paths = [str(path) for path in sorted((ROOT / "tests" / "engines").glob("test_*.py"))[int(suite[-1]) :: PARTS]]
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         pytest.skip("this run is already without the compiler")
-    done = run("pytest", "-q", "-p", "no:cacheprovider", f"tests/{suite}", NUMBA_DISABLE_JIT="1")
+    done = run("pytest", "-q", "-p", "no:cacheprovider", *paths, NUMBA_DISABLE_JIT="1")
     assert done.returncode == 0, done.stdout[-3000:]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ from accelsim.system.simulate import _Plan, simulate
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Conv, Input
 from accelsim.workload.trace import Trace, synthetic_trace
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"), reason="layers as wholes, a minute without the compiler"
+)
 
 ENGINES = ("cambricon_x", "cambricon_s", "column_combining", "eie", "scnn", "sparten", "sparse_tensor_core", "permdnn")
 PRUNE: dict[str, Any] = {"step": "prune", "density": 0.25}
