@@ -11,13 +11,16 @@ from __future__ import annotations
 import numpy as np
 
 from accelsim.base.kernels import kernel
+from accelsim.engines.kernels.transpose import transpose
 
 #: Most lanes of `essential_masks`, and its reaches.
 MASK_LANES, MASK_REACHES = 16, (1, 3)
 _CHUNK = 2048  # bytes of each lane at a time: few calls, and all that is written stays in the cache
 _EACH = 0x0101010101010101
-_LOW4, _LOW2, _LOW1 = np.uint64(0x0F * _EACH), np.uint64(0x33 * _EACH), np.uint64(0x55 * _EACH)
-_FOUR, _TWO, _ONE = np.uint64(4), np.uint64(2), np.uint64(1)
+#: Of `transpose`: bit l of byte i of line p becomes bit p of byte i of lane l
+_BITS = (
+    np.uint64(4), np.uint64(0x0F * _EACH), np.uint64(2), np.uint64(0x33 * _EACH), np.uint64(1), np.uint64(0x55 * _EACH),
+)  # fmt: skip
 _START = (np.int8(0),) * 14
 
 
@@ -69,32 +72,6 @@ def essential_bits(values, bricks, bits, reach, out):  # type: ignore[no-untyped
 @essential_bits.warms_up_with
 def _essential():  # type: ignore[no-untyped-def]
     return np.array([[[1, 2], [3, 0]]], np.uint8), np.array([[0, 2]], np.int64), 2, 1, np.zeros((1, 1, 2), np.uint8)
-
-
-@kernel(forceinline=True)
-def _swapped(low, high, by, mask):  # type: ignore[no-untyped-def]
-    """The bits `mask` of `high` change places with those of `low`, `by` above them."""
-    moved = ((low >> by) ^ high) & mask
-    return low ^ (moved << by), high ^ moved
-
-
-@kernel(forceinline=True)
-def _transpose(r0, r1, r2, r3, r4, r5, r6, r7, rows, count):  # type: ignore[no-untyped-def]
-    """Bit l of byte i of rows[p] becomes bit p of byte i of lane l; words of eight bytes."""
-    for i in range(count):
-        a, b, c, d, e, f, g, h = r0[i], r1[i], r2[i], r3[i], r4[i], r5[i], r6[i], r7[i]
-        a, e = _swapped(a, e, _FOUR, _LOW4)
-        b, f = _swapped(b, f, _FOUR, _LOW4)
-        c, g = _swapped(c, g, _FOUR, _LOW4)
-        d, h = _swapped(d, h, _FOUR, _LOW4)
-        a, c = _swapped(a, c, _TWO, _LOW2)
-        b, d = _swapped(b, d, _TWO, _LOW2)
-        e, g = _swapped(e, g, _TWO, _LOW2)
-        f, h = _swapped(f, h, _TWO, _LOW2)
-        rows[0, i], rows[1, i] = _swapped(a, b, _ONE, _LOW1)
-        rows[2, i], rows[3, i] = _swapped(c, d, _ONE, _LOW1)
-        rows[4, i], rows[5, i] = _swapped(e, f, _ONE, _LOW1)
-        rows[6, i], rows[7, i] = _swapped(g, h, _ONE, _LOW1)
 
 
 @kernel(forceinline=True)
@@ -182,17 +159,19 @@ def essential_masks(values, bricks, reach, two, out):  # type: ignore[no-untyped
                 w = max(1, min(_CHUNK, size - start) // 8)
                 s = min(start, size - 8 * w)  # the last word overlaps the one before
                 start = s + 8 * w
-                _transpose(
+                transpose(
                     _lane(values, n, c, end, s, w, none), _lane(values, n, c + 1, end, s, w, none),
                     _lane(values, n, c + 2, end, s, w, none), _lane(values, n, c + 3, end, s, w, none),
                     _lane(values, n, c + 4, end, s, w, none), _lane(values, n, c + 5, end, s, w, none),
-                    _lane(values, n, c + 6, end, s, w, none), _lane(values, n, c + 7, end, s, w, none), low, w,
+                    _lane(values, n, c + 6, end, s, w, none), _lane(values, n, c + 7, end, s, w, none),
+                    _BITS, low, w,
                 )  # fmt: skip
-                _transpose(
+                transpose(
                     _lane(values, n, c + 8, end, s, w, none), _lane(values, n, c + 9, end, s, w, none),
                     _lane(values, n, c + 10, end, s, w, none), _lane(values, n, c + 11, end, s, w, none),
                     _lane(values, n, c + 12, end, s, w, none), _lane(values, n, c + 13, end, s, w, none),
-                    _lane(values, n, c + 14, end, s, w, none), _lane(values, n, c + 15, end, s, w, none), high, w,
+                    _lane(values, n, c + 14, end, s, w, none), _lane(values, n, c + 15, end, s, w, none),
+                    _BITS, high, w,
                 )  # fmt: skip
                 count = 8 * w // each
                 _ends(rows, two, near, far, ends[: (count + 31) // 32 * 32])  # whole vectors

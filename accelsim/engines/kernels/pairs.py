@@ -6,36 +6,13 @@ import numpy as np
 
 from accelsim.base.kernels import kernel
 from accelsim.engines.kernels.serial import bit_length, count_ones, cut, seen_by, spread_out
+from accelsim.engines.kernels.transpose import transpose
 
-_S1, _S2, _S4 = np.uint64(8), np.uint64(16), np.uint64(32)
-_M1, _M2, _M4 = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF), np.uint64(0x00000000FFFFFFFF)
-
-
-@kernel(forceinline=True)
-def _swapped(low, high, by, mask):  # type: ignore[no-untyped-def]
-    """The bits `mask` of `high` change places with those of `low`, `by` above them."""
-    moved = ((low >> by) ^ high) & mask
-    return low ^ (moved << by), high ^ moved
-
-
-@kernel
-def _transpose(words, apart, count, lines):  # type: ignore[no-untyped-def]
-    """Byte j of lines[i, f] becomes byte i of words[j * apart + f]."""
-    r0, r1, r2, r3 = words[:count], words[apart:], words[2 * apart :], words[3 * apart :]
-    r4, r5, r6, r7 = words[4 * apart :], words[5 * apart :], words[6 * apart :], words[7 * apart :]
-    for f in range(count):
-        a, e = _swapped(r0[f], r4[f], _S4, _M4)
-        b, x = _swapped(r1[f], r5[f], _S4, _M4)
-        c, g = _swapped(r2[f], r6[f], _S4, _M4)
-        d, h = _swapped(r3[f], r7[f], _S4, _M4)
-        a, c = _swapped(a, c, _S2, _M2)
-        b, d = _swapped(b, d, _S2, _M2)
-        e, g = _swapped(e, g, _S2, _M2)
-        x, h = _swapped(x, h, _S2, _M2)
-        lines[0, f], lines[1, f] = _swapped(a, b, _S1, _M1)
-        lines[2, f], lines[3, f] = _swapped(c, d, _S1, _M1)
-        lines[4, f], lines[5, f] = _swapped(e, x, _S1, _M1)
-        lines[6, f], lines[7, f] = _swapped(g, h, _S1, _M1)
+#: Of `transpose`: byte j of line i becomes byte i of row j
+_BYTES = (
+    np.uint64(32), np.uint64(0x00000000FFFFFFFF), np.uint64(16), np.uint64(0x0000FFFF0000FFFF), np.uint64(8),
+    np.uint64(0x00FF00FF00FF00FF),
+)  # fmt: skip
 
 
 @kernel
@@ -105,7 +82,10 @@ def largest_in_even_sets(counts, down, high, left, dilation_x, room, lines, most
     _framed(inner, words[1:], words[2:], left, framed)
     sets = most.shape[1] // 8
     apart = down * (sets // high)
-    _transpose(framed, apart, sets + 1, lines)
+    transpose(
+        framed, framed[apart:], framed[2 * apart :], framed[3 * apart :], framed[4 * apart :], framed[5 * apart :],
+        framed[6 * apart :], framed[7 * apart :], _BYTES, lines, sets + 1,
+    )  # fmt: skip
     each = sets // high
     for edge in range(2):
         begins, ends = lines[4 + edge], lines[6 + edge]
