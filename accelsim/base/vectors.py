@@ -1,4 +1,8 @@
-"""What LLVM's vectoriser does not find by itself: steps between the bytes of vectors, written for any processor."""
+"""What LLVM's vectoriser does not find by itself: steps between the bytes of vectors, written for any processor.
+
+A `Callee` of this kind writes LLVM's own vectors, which become the instructions of whatever processor is there; called
+from Python (NUMBA_DISABLE_JIT) it does the same by numpy.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,44 @@ from typing import Any
 
 from accelsim.base.kernels import Callee
 
+BYTES = 32
+"""Of a vector. It is two lanes of 16, in which neighbours change places by one instruction of x86-64 or ARM."""
 SIXTEENS = 32
 """Results of one call of `largest_of_sixteens`."""
-_LANE, _BYTES = 16, 32  # vectors of 32 bytes, as two lanes: what x86-64 and ARM do in a lane is one instruction
+_LANE = 16
+
+
+def place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    """Pointer to a vector that begins at an index of a contiguous array of bytes."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), splat(0).type.as_pointer())
+
+
+def splat(value: int, bits: int = 8) -> Any:
+    """A vector of equal integers."""
+    from llvmlite import ir
+
+    count = 8 * BYTES // bits
+    return ir.Constant(ir.VectorType(ir.IntType(bits), count), [value % (1 << bits)] * count)
+
+
+def shuffled(builder: Any, first: Any, second: Any, order: list[int]) -> Any:
+    """Bytes out of those of two vectors, one behind the other."""
+    from llvmlite import ir
+
+    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order))
+
+
+def shifted(builder: Any, value: Any, by: int) -> Any:
+    """Words of 16 bits shifted to the left (`by` > 0) or right: processors have no shift of bytes."""
+    words = splat(abs(by), 16)
+    wide = builder.bitcast(value, words.type)
+    return builder.bitcast((builder.shl if by > 0 else builder.lshr)(wide, words), value.type)
+
+
+def larger(builder: Any, first: Any, second: Any) -> Any:
+    """Of each byte, without sign."""
+    return builder.select(builder.icmp_unsigned(">", first, second), first, second)
 
 
 class LargestOfSixteens(Callee):
@@ -32,39 +71,23 @@ class LargestOfSixteens(Callee):
         from numba import void
         from numba.extending import intrinsic
 
-        byte = ir.IntType(8)
-        vector = ir.VectorType(byte, _BYTES)
-
-        def place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
-            data = context.make_array(kind)(context, builder, array).data
-            return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
-
-        def shuffled(builder: Any, first: Any, second: Any, order: list[int]) -> Any:
-            mask = ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order)
-            return builder.shuffle_vector(first, second, mask)
-
-        def larger(builder: Any, first: Any, second: Any) -> Any:
-            return builder.select(builder.icmp_unsigned(">", first, second), first, second)
-
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             (values, at, kept, where, out, first), kinds = args, signature.args
             source = place(context, builder, kinds[0], values, at)
             masks = place(context, builder, kinds[2], kept, where)
-            index = [ir.Constant(ir.IntType(64), i) for i in range(_LANE)]
-            found = [
-                builder.and_(
-                    builder.load(builder.gep(source, [i]), align=1), builder.load(builder.gep(masks, [i]), align=1)
-                )
-                for i in index
-            ]
+            found = []
+            for i in range(16 * SIXTEENS // BYTES):
+                index = [ir.Constant(ir.IntType(64), i)]
+                seen, mask = (builder.load(builder.gep(p, index), align=1) for p in (source, masks))
+                found.append(builder.and_(seen, mask))
             width = 1  # vectors that are merged lie beside each other in pieces of so many bytes
             while len(found) > 1:
-                low = [p for lane in (0, _LANE) for p in _interleaved(lane, width)]
+                low = [p for lane in range(0, BYTES, _LANE) for p in _interleaved(lane, width)]
                 high = [p + _LANE // 2 for p in low]
                 pairs = zip(found[::2], found[1::2], strict=True)
                 found = [larger(builder, shuffled(builder, a, b, low), shuffled(builder, a, b, high)) for a, b in pairs]
                 width *= 2
-            order = [lane + i for i in range(_LANE) for lane in (0, _LANE)]
+            order = [lane + i for i in range(_LANE) for lane in range(0, BYTES, _LANE)]
             result = shuffled(builder, found[0], found[0], order)
             builder.store(result, place(context, builder, kinds[4], out, first), align=1)
             return context.get_dummy_value()
@@ -80,7 +103,7 @@ def _interleaved(lane: int, width: int) -> list[int]:
     """Bytes of the lower halves of the lanes of two vectors, in turn `width` of each."""
     places = []
     for start in range(lane, lane + _LANE // 2, width):
-        places += [start + i for i in range(width)] + [_BYTES + start + i for i in range(width)]
+        places += [start + i for i in range(width)] + [BYTES + start + i for i in range(width)]
     return places
 
 

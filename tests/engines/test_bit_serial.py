@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
 from accelsim.engines.base import ENGINES
-from accelsim.engines.kernels.essential import MASK_REACHES, essential_bits, essential_masks
+from accelsim.engines.kernels.essential import FAR, NEAR, essential_bits, essential_masks
 from accelsim.mapping.problem import Mapping
 from accelsim.workload.network import Network, Node
 from accelsim.workload.ops import Input, Linear
@@ -103,7 +103,7 @@ def test_cycles_equal_a_walk_over_the_bits(
 
 
 @given(
-    lanes=st.integers(1, 16), pixels=st.integers(8, 41), reach=st.sampled_from(MASK_REACHES),
+    lanes=st.integers(1, 16), pixels=st.integers(1, 70), reach=st.sampled_from(NEAR + FAR),
     dtype=st.sampled_from([np.uint8, np.uint16]), seed=st.integers(0, 999),
 )  # fmt: skip
 @settings(max_examples=20, deadline=None, derandomize=True, database=None)
@@ -114,7 +114,7 @@ def test_lanes_as_bits_of_a_word_cost_what_they_cost_one_by_one(
     bricks = np.array([[0, 3], [3, lanes + 3]])
     costs, others = np.zeros((2, 2, 2, pixels), np.uint8)  # each (bricks, images, pixels)
     two = None if dtype is np.uint8 else True
-    essential_masks(values.view(np.uint8), bricks, reach, two, costs)
+    essential_masks(values.view(np.uint8), bricks, reach, True if reach in FAR else None, two, costs)
     essential_bits(values, bricks, 8 * values.itemsize, reach, others)
     assert np.array_equal(costs, others)
     walked = [twin.pragmatic_column(brick, reach) for brick in values[1, 3:].T.tolist()]

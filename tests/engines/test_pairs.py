@@ -47,8 +47,11 @@ def pairs(values: Any, ones: Any, job: Any, grid: Any) -> tuple[int, int]:
         (32, 8, 1, 1, (0, 0), 0, 8, True),
         (16, 10, 2, 1, (1, 0), 0, 8, False),  # 15 windows in a row
         (16, 10, 2, 2, (1, 1), 0, 8, True),
-        (16, 9, 3, 1, (1, 1), 0, 9, False),  # nine rows
-        (48, 8, 3, 2, (2, 2), 0, 8, False),  # windows of the outer taps begin four pixels apart
+        (16, 9, 3, 1, (1, 1), 0, 9, True),
+        (48, 8, 3, 2, (2, 2), 0, 8, True),
+        (112, 34, 3, 1, (1, 1), 1, 33, True),  # masks repeat after 32 rows
+        (32, 40, 5, 7, (14, 14), 0, 12, True),  # taps that see nothing of some sets
+        (32, 9, 3, 17, (17, 17), 0, 9, False),  # too far beside
         (17, 8, 2, 1, (1, 0), 0, 8, False),  # even sets in rows of the results, not of the inputs
         (14, 8, 3, 1, (1, 1), 0, 8, False),
     ],
@@ -57,15 +60,15 @@ def test_steps_last_as_long_as_the_slowest_pair(
     width: int, height: int, taps: int, dilation: int, pad: tuple[int, int], y0: int, rows: int, even: bool, dtype: Any
 ) -> None:
     rng = np.random.default_rng(width + taps)
-    shape = 2, 3, height, width
+    shape = 2, 6, height, width
     values = (rng.integers(0, 1 << 8 * np.dtype(dtype).itemsize, shape) * (rng.random(shape) < 0.4)).astype(dtype)
-    ones = rng.integers(0, 9, (2, taps * taps, 3)).astype(np.uint8)
+    ones = rng.integers(0, 9, (2, taps * taps, 6)).astype(np.uint8)
     cols = width + 2 * pad[1] - (taps - 1) * dilation
     job = np.array([[0, 2, y0, rows, 0, cols, 0, taps, 0, taps, 0, 1, 2, 0]], np.int64)
-    grid = np.array([1, 1, dilation, dilation, *pad, COLUMNS, taps, 3], np.int64)
+    grid = np.array([1, 1, dilation, dilation, *pad, COLUMNS, taps, 6], np.int64)
     assert bool(even_sets(job[0], grid, width)) == even
     out = np.zeros((1, 2), np.int64)
-    lane_products(values, ones, job, grid, np.array([[0, 3]], np.int64), out)
+    lane_products(values, ones, job, grid, np.array([[0, 6]], np.int64), out)
     assert tuple(out[0]) == pairs(values, ones, job[0], grid)
 
 

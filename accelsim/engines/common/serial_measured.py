@@ -20,7 +20,8 @@ from accelsim.engines.common.serial_grid import (
     totals,
 )
 from accelsim.engines.common.tiled import Tiles, Words
-from accelsim.engines.kernels.essential import MASK_LANES, MASK_REACHES, essential_bits, essential_masks
+from accelsim.engines.kernels.essential import FAR, NEAR, essential_bits, essential_masks
+from accelsim.engines.kernels.places import LANES
 from accelsim.engines.kernels.serial import brick_table, grouped_cycles, run_ahead, window_cycles
 
 
@@ -81,9 +82,11 @@ class MeasuredEngine(BrickEngine):
         unsigned = values.view(f"u{values.dtype.itemsize}").reshape(*values.shape[:2], -1)
         out = np.empty((*shape[:2], unsigned.shape[2]), np.uint16 if grouped else np.uint8)
         if rules.reach:
-            if rules.reach in MASK_REACHES and self.grid(part).lanes <= MASK_LANES and unsigned[0, 0].nbytes >= 8:
+            if rules.reach in NEAR + FAR and self.grid(part).lanes <= LANES:
                 two = None if unsigned.itemsize == 1 else True
-                essential_masks(unsigned.view(np.uint8), bricks, rules.reach, two, out)
+                far = True if rules.reach in FAR else None
+                octets = np.ascontiguousarray(unsigned).view(np.uint8)
+                essential_masks(octets, bricks, rules.reach, far, two, out)
             else:
                 essential_bits(unsigned, bricks, part.bits("ifmap"), rules.reach, out)
         else:
