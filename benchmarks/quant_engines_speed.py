@@ -151,20 +151,21 @@ def remembered(count: int) -> Iterator[None]:
         yield
 
 
-def passes() -> list[Line]:
+def passes(bits: int) -> list[Line]:
     """Time for operands beyond the caches, against reading them."""
     rng = np.random.default_rng(6)
-    # the third convolution of VGG-19, many images; of 8 bits as after a ReLU: half of them zero, few large ones
-    images, channels, filters, size = 80, 64, 128, 112
-    values = np.clip(rng.normal(0, 32, (images, channels, size, size)), 0, 255).astype(np.uint8)
-    weights = np.clip(rng.normal(0, 24, (filters, channels, 3, 3)), -127, 127).astype(np.int8)
+    # the third convolution of VGG-19, many images; as after a ReLU: half of them zero, few large ones
+    images, channels, filters, size = 640 // bits, 64, 128, 112
+    top, octets = (1 << bits) - 1, bits // 8
+    values = np.clip(rng.normal(0, top / 8, (images, channels, size, size)), 0, top).astype(f"u{octets}")
+    weights = np.clip(rng.normal(0, top / 10, (filters, channels, 3, 3)), -top // 2, top // 2).astype(f"i{octets}")
     network = Network("large", [Node("x", Input(values.shape)), Node("layer", Conv(filters, 3, 1, 1), ("x",))])
     found: list[Line] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.trace"
         with TraceWriter(path, network, name="large") as writer:
-            writer.add("layer", "ifmap", values, bits=8, signed=False)
-            writer.add("layer", "filter", weights, bits=8)
+            writer.add("layer", "ifmap", values, bits=bits, signed=False)
+            writer.add("layer", "filter", weights, bits=bits)
         del values, weights
         trace = Trace.open(path)
         part = part_of(network, trace, "layer")
@@ -172,7 +173,7 @@ def passes() -> list[Line]:
             bricks = [_bricks(operand_values(trace, "layer", role)) for role in roles]
             once = cpu_s(partial(_read, bricks))
             _, seconds = rate(built_on(kind, fields, GRIDS[0]), [part], 1)
-            what = f"{kind} {fields or ''}".strip() + f", {sum(v.nbytes for v in bricks) / 1e6:.0f} MB of operands"
+            what = f"{kind} {fields or ''}".strip() + f", {sum(v.nbytes for v in bricks) / 1e6:.0f} MB of {bits} bits"
             figure = f"{seconds / once:.1f} passes of {once * 1e3:.1f} ms"
             aimed = "column_registers" not in fields
             found.append((what, figure, f"{PASSES} passes" * aimed, seconds <= PASSES * once if aimed else None))
@@ -202,7 +203,7 @@ def whole_networks() -> list[Line]:
 
 def main() -> None:
     """Print the table."""
-    lines = [*bit_fusion(), *reference_rates(), *passes(), *whole_networks()]
+    lines = [*bit_fusion(), *reference_rates(), *passes(8), *passes(16), *whole_networks()]
     rows = [(what, figure, aim, {None: "", True: "kept", False: "MISSED"}[kept]) for what, figure, aim, kept in lines]
     print(table(["case", "ours", "aim", ""], rows))
     missed = sum(kept is False for *_, kept in lines)
