@@ -117,7 +117,7 @@ class Cnvlutin(DaDianNao):
         counts = np.empty((len(bricks), *mask.shape[:3]), np.uint16)
         for brick, (first, end) in enumerate(bricks):
             np.sum(mask[..., first:end], axis=-1, dtype=np.uint16, out=counts[brick])
-        grid = np.array([*self.geometry(part)[:6], self.spec.lanes], np.int64)
+        grid = np.append(self.geometry(part)[:6], self.spec.lanes)
         out = np.zeros((len(jobs), 3), np.int64)
         lane_windows(counts, jobs, grid, out)
         products = (out[:, 1] - out[:, 2]) // jobs[:, 12] * tiles["n"][tile]

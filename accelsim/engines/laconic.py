@@ -26,7 +26,6 @@ from accelsim.engines.common.serial_grid import (
     WholeOperands,
     narrow,
     set_bits,
-    totals,
 )
 from accelsim.engines.common.tiled import TileTimes, Tiles, Words
 from accelsim.engines.kernels.pairs import lane_products
@@ -104,14 +103,11 @@ class Laconic(WholeOperands, BrickEngine):
         first = [known[at] for at in zip(tiles["output0"].tolist(), tiles["n"].tolist(), strict=True)]
         jobs[:, 13] = np.array(first, np.int64)[tile] + self.groups(part, jobs, bricks) * jobs[:, 12]
         if self.grid(part).in_turn:
-            steps, own = _pairs_in_turn(jobs, tile, tiles, bricks, set_bits(values), table[:, 0, 0])
-            return self.in_turn(part, tiles, steps, own)
-        geometry = np.array([*self.geometry(part), table.shape[2], table.shape[3]], np.int64)
-        out = np.zeros((len(jobs), 2), np.int64)
-        lane_products(values, table.reshape(len(table), -1, table.shape[3]), jobs, geometry, bricks, out)
-        filters_each = 1 if self.grid(part).depthwise else tiles["n"][tile] / jobs[:, 12]
-        units = int((out[:, 1] * filters_each).sum())
-        cycles = totals(out[:, 0], tile, len(tiles))
+            return self.in_turn(part, tiles, jobs, tile, _pairs_in_turn(jobs, bricks, set_bits(values), table[:, 0, 0]))
+        geometry = self.geometry(part, table.shape[2], table.shape[3])
+        found = np.zeros((len(jobs), 3), np.int64)
+        lane_products(values, table.reshape(len(table), -1, table.shape[3]), jobs, geometry, bricks, found)
+        cycles, units, _ = self.sum_up(part, tiles, jobs, tile, found)
         none = np.zeros_like(cycles)
         return StepTimes(none, none, cycles, cycles, cycles, {}, unit_cycles=units, own_cycles=units)
 
@@ -124,19 +120,15 @@ class Laconic(WholeOperands, BrickEngine):
         return counts
 
 
-def _pairs_in_turn(
-    jobs: Words, tile: Words, tiles: Tiles, bricks: Words, ones: Values, table: Values
-) -> tuple[Words, int]:
-    """Costs of all steps of a matrix product with few rows, by row, set of filters, brick; and units x cycles."""
+def _pairs_in_turn(jobs: Words, bricks: Words, ones: Values, table: Values) -> Words:
+    """Costs of all steps of a matrix product with few rows, by row, set of filters, brick."""
     found: list[Any] = []
-    units = 0
-    for job, index in zip(jobs, tile, strict=True):
+    for job in jobs:
         lanes = bricks[job[10] : job[10] + job[11]]
         low, end = lanes[0, 0], lanes[-1, 1]
         inputs = ones[job[0], low:end, 0, job[4] : job[4] + job[5]].T.astype(np.int64)
         weights = table[job[13] : job[13] + job[12], low:end].astype(np.int64)
         pairs = inputs[:, None, :] * weights[None]
         steps = np.maximum(1, np.maximum.reduceat(pairs, lanes[:, 0] - low, axis=2))
-        units += int(steps.sum()) * int(tiles["n"][index]) // int(job[12])
         found.append(steps.reshape(-1))
-    return np.concatenate(found), units
+    return np.concatenate(found)

@@ -80,8 +80,12 @@ class Loom(WholeOperands, MeasuredEngine):
     # --- weights ---
 
     def factors(self, part: Part, tiles: Tiles, jobs: Words, tile: Words, bricks: Words) -> Words:
-        """Weight bits, summed over the sets of filters that follow each other."""
+        """Weight bits; of the sets of filters that follow each other for one set of windows their sum."""
+        in_turn = self.grid(part).in_turn
         if not self.spec.dynamic_weights:
+            if in_turn:
+                jobs[:, 13] = 0
+                return np.full(int((jobs[:, 11] * jobs[:, 12]).max()), part.bits("filter"))
             jobs[:, 12] *= part.bits("filter")
             return np.zeros(1, np.int64)
         fixed = self._fixed(part)
@@ -97,20 +101,13 @@ class Loom(WholeOperands, MeasuredEngine):
                 if at not in sets:
                     sets[at] = self._lane_bits(part, tiles[index])
                 lanes = sets[at][group, :, job[6] : job[6] + job[7], job[8] : job[8] + job[9]]
-                window = _brick_bits(lanes, bricks[job[10] : job[10] + job[11]]).sum(0)  # (taps_y, taps_x, bricks)
+                each = _brick_bits(lanes, bricks[job[10] : job[10] + job[11]])  # (sets, taps_y, taps_x, bricks)
                 known[key] = size
-                tables.append(np.moveaxis(window, 2, 0).reshape(-1) * fixed)
+                tables.append((each if in_turn else np.moveaxis(each.sum(0), 2, 0)).reshape(-1) * fixed)
                 size += tables[-1].size
             places.append(known[key])
         jobs[:, 13] = places
         return np.concatenate(tables)
-
-    def set_factors(self, part: Part, tile: Any, group: int, bricks: Words) -> Words:
-        """Weight bits of each set of filters and brick."""
-        ones = super().set_factors(part, tile, group, bricks)
-        if not self.spec.dynamic_weights:
-            return ones * part.bits("filter")
-        return _brick_bits(self._lane_bits(part, tile)[group], bricks)[:, 0, 0] * self._fixed(part)
 
     def _lane_bits(self, part: Part, tile: Any) -> Values:
         """Bits of the widest weight in flight: (groups, sets of filters, taps_y, taps_x, channels), at least 1."""

@@ -23,7 +23,7 @@ from accelsim.engines.base import Task
 from accelsim.engines.common.part import Part
 from accelsim.engines.common.sequences import inputs_of
 from accelsim.engines.common.tiled import TiledEngine, TileTimes, Tiles, Words, WordTables
-from accelsim.engines.kernels.serial import JOB_FIELDS, lay_jobs, merge_filters, staggered
+from accelsim.engines.kernels.serial import lay_jobs, merge_filters, staggered, sum_up
 from accelsim.mapping.problem import Problem
 from accelsim.workload.shapes import ConvShape
 
@@ -95,15 +95,10 @@ class WholeOperands:
 class BrickEngine(TiledEngine):
     """Base of these engines: a subclass says what a step costs (`durations`), and prices it."""
 
-    def __init__(self, spec: Any) -> None:
-        super().__init__(spec)
-        self._last: tuple[Part, Grid] | None = None  # a layer asks many times
-
     def grid(self, part: Part) -> Grid:
         """How this layer lies on the chip."""
-        if self._last is None or self._last[0] is not part:
-            self._last = part, self._grid(part)
-        return self._last[1]
+        found: Grid = self.remember(part, "grid", lambda: self._grid(part))
+        return found
 
     def _grid(self, part: Part) -> Grid:
         spec, shape = self.spec, part.shape
@@ -217,12 +212,18 @@ class BrickEngine(TiledEngine):
         begin, end = start(first), start(first + steps - 1) + cost
         return _chained(begin, end, start(first + steps), units, units)
 
-    def in_turn(self, part: Part, tiles: Tiles, costs: Words, own: int) -> StepTimes:
-        """Times of tiles whose steps, in their order, take `costs`; columns take turns."""
-        out = np.zeros((len(tiles), 2), np.int64)
-        staggered(np.ascontiguousarray(costs, np.int64), self.count_steps(part, tiles), self.grid(part).columns, out)
-        following = np.append(out[1:, 0], out[-1, 1])
-        return _chained(out[:, 0], out[:, 1], following, own, own)
+    def in_turn(self, part: Part, tiles: Tiles, jobs: Words, tile: Words, steps: Words) -> StepTimes:
+        """Times of tiles whose steps cost `steps`, job by job; columns take turns."""
+        spans, found = np.zeros((2, len(tiles) + 1), np.int64), np.zeros((len(jobs), 3), np.int64)
+        staggered(steps, jobs, tile, self.grid(part).columns, spans, found)
+        _, units, own = self.sum_up(part, tiles, jobs, tile, found)
+        return chained(spans, units, own)
+
+    def sum_up(self, part: Part, tiles: Tiles, jobs: Words, tile: Words, found: Words) -> tuple[Words, int, int]:
+        """Cycles of each tile, and the two sums over units of all, from those of the jobs: see the kernel."""
+        cycles = np.zeros(len(tiles), np.int64)
+        units, own = sum_up(found, jobs, tile, _fields(tiles), self.grid(part).filters, cycles)
+        return cycles, units, own
 
     def words(self, part: Part, tiles: Tiles) -> WordTables:
         """A step brings a brick for each window and one for each filter; sums stay in the units over a tile."""
@@ -309,12 +310,18 @@ class BrickEngine(TiledEngine):
             return np.ascontiguousarray(values[:, :, 0].transpose(1, 2, 3, 0)[None])
         return np.ascontiguousarray(np.moveaxis(values, 2, 4))
 
-    def geometry(self, part: Part) -> list[int]:
-        """stride, dilation, padding (vertical, horizontal each) and columns, as the kernels read them."""
-        loops, grid = part.loops, self.grid(part)
-        if grid.block > 1 or not isinstance(part.shape, ConvShape):
-            return [1, 1, 1, 1, 0, 0, grid.columns]
-        return [*loops.stride, *loops.dilation, loops.pad_top, loops.pad_left, grid.columns]
+    def geometry(self, part: Part, *more: int) -> Words:
+        """stride, dilation, padding (vertical, horizontal each) and columns, as the kernels read them, and `more`."""
+
+        def make() -> Words:
+            loops, grid = part.loops, self.grid(part)
+            if grid.block > 1 or not isinstance(part.shape, ConvShape):
+                return np.array([1, 1, 1, 1, 0, 0, grid.columns, *more], np.int64)
+            windows = *loops.stride, *loops.dilation, loops.pad_top, loops.pad_left
+            return np.array([*windows, grid.columns, *more], np.int64)
+
+        found: Words = self.remember(part, ("geometry", more), make)
+        return found
 
     def groups(self, part: Part, jobs: Words, bricks: Words) -> Words:
         """Group of each job: index into `filter_sets`."""
@@ -327,34 +334,23 @@ class BrickEngine(TiledEngine):
 
     def jobs(self, part: Part, tiles: Tiles) -> tuple[Words, Words, Words]:
         """(jobs as the kernels read them, tile of each job, bricks as (first, end) channel)."""
-        grid, loops, conv = self.grid(part), part.loops, isinstance(part.shape, ConvShape)
-        single = grid.depthwise or loops.groups == 1
-        count = len(tiles) if single else int(tiles["groups"].sum())
-        jobs, tile = np.empty((count, JOB_FIELDS), np.int64), np.empty(count, np.int64)
-        area = grid.block**2
-        blocks = (ceil_div(loops.r, grid.block), ceil_div(loops.s, grid.block)) if grid.block > 1 else (0, 0)
-        layer = [conv, single, grid.depthwise, area, loops.channels * area, loops.s, *blocks, grid.filters]
-        rows = np.ascontiguousarray(tiles).view(np.int64).reshape(len(tiles), -1)
-        lay_jobs(rows, np.array(layer, np.int64), jobs, tile)
-        jobs[:, 10], jobs[:, 11], bricks = _bricks(jobs[:, 10], jobs[:, 11], grid.lanes)
+        layer = self.remember(part, "layer", lambda: self._layer(part))
+        jobs, tile, bricks = lay_jobs(_fields(tiles), layer)
         return jobs, tile, bricks
 
+    def _layer(self, part: Part) -> Words:
+        """What `lay_jobs` reads of a layer."""
+        grid, loops, conv = self.grid(part), part.loops, isinstance(part.shape, ConvShape)
+        single, area = grid.depthwise or loops.groups == 1, grid.block**2
+        blocks = (ceil_div(loops.r, grid.block), ceil_div(loops.s, grid.block)) if grid.block > 1 else (0, 0)
+        channels = loops.channels * area
+        layer = [conv, single, grid.depthwise, area, channels, loops.s, *blocks, grid.filters, grid.lanes]
+        return np.array(layer, np.int64)
 
-def _bricks(first: Words, channels: Words, lanes: int) -> tuple[Any, Any, Words]:
-    """For each range of channels its first brick and how many it has; and all bricks as (first, end) channel."""
-    if len(first) == 1:
-        end = int(first[0] + channels[0])
-        low = np.arange(int(first[0]), end, lanes)
-        bricks = np.empty((len(low), 2), np.int64)
-        bricks[:, 0], bricks[:, 1], bricks[-1, 1] = low, low + lanes, end
-        return 0, len(low), bricks
-    found, which = np.unique((first << 31) + channels, return_inverse=True)
-    start, size = found >> 31, found & (1 << 31) - 1
-    counts = -(-size // lanes)
-    before = np.cumsum(counts) - counts
-    low = np.repeat(start - before * lanes, counts) + np.arange(int(counts.sum())) * lanes
-    which = which.reshape(-1)
-    return before[which], counts[which], np.stack([low, np.minimum(low + lanes, np.repeat(start + size, counts))], 1)
+
+def _fields(tiles: Tiles) -> Words:
+    """Tiles as rows of TILE_DTYPE's fields."""
+    return np.ascontiguousarray(tiles).view(np.int64).reshape(len(tiles), -1)
 
 
 def check_integers(kind: str, task: Task, coded: bool = False) -> None:
@@ -420,12 +416,6 @@ def totals(cycles: Words, tile: Words, count: int) -> Words:
     return out
 
 
-def chained(begin: Words, end: Words, tile: Words, count: int, units: int, own: int) -> StepTimes:
-    """Tiles from the absolute times of their jobs."""
-    starts, ends = begin, end
-    if len(begin) > count:
-        starts, ends = np.full(count, np.iinfo(np.int64).max), np.zeros(count, np.int64)
-        np.minimum.at(starts, tile, begin)
-        np.maximum.at(ends, tile, end)
-    following = np.concatenate([starts[1:], ends[-1:]])
-    return _chained(starts, ends, following, units, own)
+def chained(spans: Words, units: int, own: int) -> StepTimes:
+    """Tiles from their absolute times, as `run_ahead` and `staggered` give them."""
+    return _chained(spans[0, :-1], spans[1, :-1], spans[0, 1:], units, own)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -17,12 +16,11 @@ from accelsim.engines.common.serial_grid import (
     chained,
     narrow,
     set_bits,
-    totals,
 )
 from accelsim.engines.common.tiled import Tiles, Words
 from accelsim.engines.kernels.essential import FAR, NEAR, essential_bits, essential_masks
 from accelsim.engines.kernels.places import LANES
-from accelsim.engines.kernels.serial import brick_table, grouped_cycles, run_ahead, window_cycles
+from accelsim.engines.kernels.serial import brick_table, grouped_cycles, row_steps, run_ahead, window_cycles
 
 
 @dataclass(frozen=True)
@@ -61,13 +59,11 @@ class MeasuredEngine(BrickEngine):
         raise NotImplementedError
 
     def factors(self, part: Part, tiles: Tiles, jobs: Words, tile: Words, bricks: Words) -> Words:
-        """Cycles for each bit of the inputs: may write the jobs' `factor` and `table`; returns the tables."""
-        return np.zeros(1, np.int64)
+        """Cycles for each bit of the inputs: may write the jobs' `factor` and `table`; returns the tables.
 
-    def set_factors(self, part: Part, tile: Any, group: int, bricks: Words) -> Words:
-        """As `factors`, of one tile of a matrix product: (sets of filters, bricks)."""
-        sets = -(-int(tile["n"]) // self.grid(part).filters)
-        return np.ones((sets, len(bricks)), np.int64)
+        A table has a place for each brick and tap; in turn for each set of filters and brick.
+        """
+        return np.zeros(1, np.int64)
 
     def brick_map(self, part: Part, bricks: Words, rules: Rules) -> Values:
         """Cycles of all bricks: (bricks, images, rows, columns), uint8; with groups the or of their bits, uint16."""
@@ -104,45 +100,24 @@ class MeasuredEngine(BrickEngine):
         rules, grid = self.rules(part), self.grid(part)
         jobs, tile, bricks = self.jobs(part, tiles)
         costs = self.brick_map(part, bricks, rules)
+        factors = self.factors(part, tiles, jobs, tile, bricks)
         if grid.in_turn:
-            steps, own = self._steps_in_turn(part, tiles, jobs, tile, bricks, costs)
-            return self.in_turn(part, tiles, steps, own)
-        filters = 1 if grid.depthwise else tiles["n"][tile] / jobs[:, 12]  # in a step, on average
-        geometry = np.array([*self.geometry(part), rules.reach is not None], np.int64)
-        out = np.zeros((len(jobs), 3), np.int64)
+            return self.in_turn(part, tiles, jobs, tile, row_steps(costs, jobs, factors))
+        geometry = self.geometry(part, rules.reach is not None)
+        found = np.zeros((len(jobs), 3), np.int64)
         if self.grouped(part, rules):
-            grouped_cycles(costs, jobs, geometry, np.array([rules.group, rules.sign, rules.serial], np.int64), out)
+            grouped_cycles(costs, jobs, geometry, np.array([rules.group, rules.sign, rules.serial], np.int64), found)
         else:
-            window_cycles(costs, jobs, geometry, self.factors(part, tiles, jobs, tile, bricks), out)
-        own = units = int((out[:, 1] * filters).sum())
-        if rules.reach is not None:
-            own = int((out[:, 2] * filters).sum())
-        if not rules.registers:
-            cycles, none = totals(out[:, 0], tile, len(tiles)), np.zeros(len(tiles), np.int64)
-            return StepTimes(none, none, cycles, cycles, cycles, {}, unit_cycles=units, own_cycles=own)
-        if grid.depthwise:  # all taps of one brick of groups, then the next
-            count = jobs[:, 11]
-            tile, each = np.repeat(tile, count), np.repeat(np.arange(len(jobs)), count)
-            jobs = jobs[each]
-            jobs[:, 10] += np.arange(len(jobs)) - np.repeat(np.cumsum(count) - count, count)
-            jobs[:, 11] = 1
-        spans = np.zeros((len(jobs), 2), np.int64)
-        run_ahead(costs, jobs, geometry, rules.registers, spans)
-        return chained(spans[:, 0], spans[:, 1], tile, len(tiles), units, own)
-
-    def _steps_in_turn(
-        self, part: Part, tiles: Tiles, jobs: Words, tile: Words, bricks: Words, costs: Values
-    ) -> tuple[Words, int]:
-        """Costs of all steps of a matrix product with few rows: by row, set of filters, brick."""
-        found, own = [], 0
-        for job, index in zip(jobs, tile, strict=True):
-            image, x0, cols, b0, count = job[0], job[4], job[5], job[10], job[11]
-            inputs = costs[b0 : b0 + count, image, 0, x0 : x0 + cols].T.astype(np.int64)  # (rows, bricks)
-            weights = self.set_factors(part, tiles[index], int(image), bricks[b0 : b0 + count])
-            steps = np.maximum(1, inputs)[:, None, :] * weights[None]
-            own += int(steps.sum()) * int(tiles["n"][index]) // len(weights)
-            found.append(steps.reshape(-1))
-        return np.concatenate(found), own
+            window_cycles(costs, jobs, geometry, factors, found)
+        cycles, units, own = self.sum_up(part, tiles, jobs, tile, found)
+        if rules.reach is None:
+            own = units
+        if rules.registers:
+            spans = np.zeros((2, len(tiles) + 1), np.int64)
+            run_ahead(costs, jobs, tile, geometry, rules.registers, grid.depthwise, spans)
+            return chained(spans, units, own)
+        none = np.zeros(len(tiles), np.int64)
+        return StepTimes(none, none, cycles, cycles, cycles, {}, unit_cycles=units, own_cycles=own)
 
 
 @lru_cache(maxsize=16)

@@ -89,10 +89,6 @@ class SparseEngine(TiledEngine):
     #: operands that travel as nonzeros and a mask
     masked: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, spec: Any) -> None:
-        super().__init__(spec)
-        self._known: tuple[Part, dict[Any, Any]] | None = None
-
     def supported_bits(self) -> dict[str, tuple[int, ...]]:
         """Anything up to the multipliers' width."""
         widths = tuple(range(1, self.spec.operand_bits + 1))
@@ -103,15 +99,6 @@ class SparseEngine(TiledEngine):
         check_integers(self.kind, task, coded=True)  # where zeros are is all that counts
         super().check_bits(task)
         check_skipped(self.kind, self.skips, self.spec.dense, task)
-
-    def remember(self, part: Part, key: Any, make: Any) -> Any:
-        """`make()`, once for each key while one part is asked about."""
-        if self._known is None or self._known[0] is not part:
-            self._known = part, {}
-        known = self._known[1]
-        if key not in known:
-            known[key] = make()
-        return known[key]
 
     # --- traffic ---
 

@@ -76,6 +76,7 @@ class TiledEngine(Engine):
     #: operand that must be in the PEs before a tile streams: "filter", "ifmap" or ""
     stationary: ClassVar[str] = ""
     keeps_operands: ClassVar[bool] = True
+    _known: tuple[Part, dict[Any, Any]] | None = None
 
     # --- what a subclass answers ---
 
@@ -134,6 +135,15 @@ class TiledEngine(Engine):
         busy = int(times.busy.sum())
         peak = self.peak_macs_per_cycle(self._compute_bits(part))
         return {"spatial_utilization": min(1.0, macs / (busy * peak)) if busy else 0.0}
+
+    def remember(self, part: Part, key: Any, make: Any) -> Any:
+        """`make()`, once for each key while one part is asked about."""
+        if self._known is None or self._known[0] is not part:
+            self._known = part, {}
+        known = self._known[1]
+        if key not in known:
+            known[key] = make()
+        return known[key]
 
     def effectual(self, part: Part) -> int:
         """MACs of the part without a zero operand; see `engines.common.density`. All, if a trace holds none."""

@@ -25,14 +25,18 @@ def bit_length(value):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def lay_jobs(tiles, layer, jobs, tile):  # type: ignore[no-untyped-def]
-    """Write the jobs of all tiles, and the tile of each; `brick0` and `bricks` are first channel and channels as yet.
+def lay_jobs(tiles, layer):  # type: ignore[no-untyped-def]
+    """Jobs of all tiles, the tile of each, and the bricks that they name as (first, end) channel.
 
     tiles: rows in the order of TILE_DTYPE. layer: convolution or not, all groups in one job, depthwise, pixels of a
     block, channels of a group (blocks counted), taps in a row, taps of blocks down and across (0: no blocks), filters
-    in a step.
+    in a step, lanes.
     """
-    conv, single, depthwise, block, span, taps_s, block_r, block_s, filters = layer
+    conv, single, depthwise, block, span, taps_s, block_r, block_s, filters, lanes = layer
+    count = tiles.shape[0]
+    if not single:
+        count = tiles[:, 0].sum()
+    jobs, tile = np.ones((count, JOB_FIELDS), np.int64), np.empty(count, np.int64)
     j = 0
     for t in range(tiles.shape[0]):
         groups, n, k, group0, channels = tiles[t, 0], tiles[t, 2], tiles[t, 3], tiles[t, 11], tiles[t, 25]
@@ -41,7 +45,6 @@ def lay_jobs(tiles, layer, jobs, tile):  # type: ignore[no-untyped-def]
         for group in range(group0, group0 + (1 if single else groups)):
             job = jobs[j]
             tile[j] = t
-            job[:] = 1
             if conv:
                 job[0], job[1], job[2], job[3] = tiles[t, 12], tiles[t, 17], tiles[t, 13], tiles[t, 18]
                 job[4], job[5] = tiles[t, 14], tiles[t, 19]
@@ -58,12 +61,61 @@ def lay_jobs(tiles, layer, jobs, tile):  # type: ignore[no-untyped-def]
                 job[10], job[11] = tiles[t, 16], channels
             job[12], job[13] = -(-n // filters), -1
             j += 1
+    return jobs, tile, lay_bricks(jobs, lanes)
+
+
+@kernel
+def lay_bricks(jobs, lanes):  # type: ignore[no-untyped-def]
+    """Cut the jobs' channels into bricks, the same channels once: returns (first, end) of each.
+
+    `brick0` and `bricks` are first channel and channels before, and what they are called after.
+    """
+    first, size = jobs[:, 10].copy(), jobs[:, 11].copy()
+    known = np.full((first.max() + 1, 2), -1, np.int64)  # of each channel: how many from it on, their first brick
+    count = 0
+    for j in range(jobs.shape[0]):
+        at = known[first[j]]
+        jobs[j, 11] = -(-size[j] // lanes)
+        if at[0] != size[j]:
+            at[0], at[1] = size[j], count
+            count += jobs[j, 11]
+        jobs[j, 10] = at[1]
+    bricks = np.empty((count, 2), np.int64)
+    for j in range(jobs.shape[0]):
+        for b in range(jobs[j, 11]):
+            low = b * lanes
+            bricks[jobs[j, 10] + b, 0] = first[j] + low
+            bricks[jobs[j, 10] + b, 1] = first[j] + min(low + lanes, size[j])
+    return bricks
 
 
 @lay_jobs.warms_up_with
 def _jobs():  # type: ignore[no-untyped-def]
-    layer = np.ones(9, np.int64)
-    return np.ones((1, 26), np.int64), layer, np.ones((1, JOB_FIELDS), np.int64), np.zeros(1, np.int64)
+    return np.ones((1, 26), np.int64), np.ones(10, np.int64)
+
+
+@kernel
+def sum_up(found, jobs, tile, tiles, filters, cycles):  # type: ignore[no-untyped-def]
+    """Cycles of tiles from those of their jobs, and two sums over all jobs of cycles x units that hold a filter.
+
+    found: of each job cycles, and cycles x windows of two kinds; of the sets of filters of a tile each counts as their
+    mean. tiles: rows in the order of TILE_DTYPE. filters: in a step.
+    """
+    first = 0
+    second = 0
+    for j in range(jobs.shape[0]):
+        n = tiles[tile[j], 2]
+        sets = -(-n // filters)
+        cycles[tile[j]] += found[j, 0]
+        first += found[j, 1] * n // sets
+        second += found[j, 2] * n // sets
+    return first, second
+
+
+@sum_up.warms_up_with
+def _sums():  # type: ignore[no-untyped-def]
+    tiles, jobs, none = np.ones((1, 26), np.int64), np.ones((1, JOB_FIELDS), np.int64), np.zeros(1, np.int64)
+    return np.zeros((1, 3), np.int64), jobs, none, tiles, 1, none
 
 
 @kernel
@@ -165,6 +217,17 @@ def spread_out(over, plane, stride_x):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def lay_over(costs, top, left, high, wide, over):  # type: ignore[no-untyped-def]
+    """Costs of the pixels that a job's windows see, at least 1: into their places of `over`, (high x wide)."""
+    x_from, x_to = max(0, -left), min(wide, costs.shape[1] - left)
+    for y in range(max(0, -top), min(high, costs.shape[0] - top)):
+        source = costs[top + y, left + x_from : left + x_to]
+        line = over[y * wide + x_from : y * wide + x_to]
+        for x in range(source.shape[0]):
+            line[x] = max(source[x], np.uint8(1))
+
+
+@kernel
 def window_cycles(costs, jobs, grid, factors, out):  # type: ignore[no-untyped-def]
     """Cycles of jobs whose columns wait for each other in every step.
 
@@ -173,10 +236,9 @@ def window_cycles(costs, jobs, grid, factors, out):  # type: ignore[no-untyped-d
     multiplied, from a job's `table` on (one for each brick and tap), or its `factor` if that is negative.
     out: for each job (cycles, cycles x columns in use, and if `priced` cycles that the columns need themselves).
     """
-    stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x, columns, priced = grid
-    height, width = costs.shape[2], costs.shape[3]
+    _, stride_x, dilation_y, dilation_x, _, _, columns, priced = grid
     for j in range(jobs.shape[0]):
-        image0, images, y0, rows, x0, cols, ky0, kys, kx0, kxs, brick0, bricks, factor, table = jobs[j]
+        image0, images, _, rows, _, cols, _, kys, _, kxs, brick0, bricks, factor, table = jobs[j]
         top, left, high, wide = seen_by(jobs[j], grid)
         plane = high * wide
         over = np.full(bit_length(min(columns, cols)) * plane, np.uint8(1))
@@ -185,18 +247,13 @@ def window_cycles(costs, jobs, grid, factors, out):  # type: ignore[no-untyped-d
         aligned, taps, ones, twos, begin = cut(jobs[j], grid, plane)
         cells = begin.shape[0] - 1
         exact = begin[cells] == cells and (ones == twos).all()  # one place says all
-        x_from, x_to = max(0, -left), min(wide, width - left)
         before = np.zeros(cells + 1, np.int64)
         total = 0
         held = 0
         own = 0
         for image in range(image0, image0 + images):
             for b in range(bricks):
-                for y in range(max(0, -top), min(high, height - top)):
-                    source = costs[brick0 + b, image, top + y, left + x_from : left + x_to]
-                    line = over[y * wide + x_from : y * wide + x_to]
-                    for x in range(source.shape[0]):
-                        line[x] = max(source[x], np.uint8(1))
+                lay_over(costs[brick0 + b, image], top, left, high, wide, over)
                 spread_out(over, plane, stride_x)
                 for tap in range(taps):
                     offset = tap // kxs * dilation_y * wide + tap % kxs * dilation_x
@@ -304,83 +361,124 @@ def _grouped():  # type: ignore[no-untyped-def]
 
 
 @kernel
-def run_ahead(costs, jobs, grid, registers, out):  # type: ignore[no-untyped-def]
-    """Start and end of jobs whose columns may run up to `registers` steps ahead of the slowest one.
+def run_ahead(costs, jobs, tile, grid, registers, apart, spans):  # type: ignore[no-untyped-def]
+    """Start and end of tiles whose columns may run up to `registers` steps ahead of the slowest one.
 
     A step starts in a column when that is free and the slowest column has finished the step `registers` + 1
-    before it. All filter sets (`factor`) follow each other for one set of windows. costs, grid: as `window_cycles`.
-    out: (start, end) of each job.
+    before it. All filter sets (`factor`) follow each other for one set of windows. apart: bricks do not belong to the
+    same sums, and all windows take one before they take the next. costs, grid: as `window_cycles`. spans: (start, end)
+    of each tile, and one more that starts when the last ends.
     """
-    stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x, columns, _ = grid
-    height, width = costs.shape[2], costs.shape[3]
-    free = np.zeros(columns, np.int64)
-    slowest = np.zeros(registers + 1, np.int64)
-    ys, xs = np.zeros(columns, np.int64), np.zeros(columns, np.int64)
+    stride_y, stride_x, dilation_y, dilation_x, _, _, columns, _ = grid
+    free, slowest = np.zeros(columns, np.int64), np.zeros(registers + 1, np.int64)
+    spans[0] = -1
     place = 0
     for j in range(jobs.shape[0]):
-        image0, images, y0, rows, x0, cols, ky0, kys, kx0, kxs, brick0, bricks, factor, _ = jobs[j]
-        begin = np.int64(-1)
-        for image in range(image0, image0 + images):
-            for window0 in range(0, rows * cols, columns):
-                used = min(columns, rows * cols - window0)
-                for column in range(used):
-                    ys[column] = (y0 + (window0 + column) // cols) * stride_y - pad_y
-                    xs[column] = (x0 + (window0 + column) % cols) * stride_x - pad_x
-                for step in range(factor * kys * kxs * bricks):
-                    tap = step // bricks
-                    down = (ky0 + tap // kxs % kys) * dilation_y
-                    right = (kx0 + tap % kxs) * dilation_x
-                    plane = costs[brick0 + step % bricks, image]
-                    gate = slowest[place]
-                    last = np.int64(0)
-                    if begin < 0:
-                        begin = max(gate, free[:used].min())
-                    for column in range(used):
-                        y, x = ys[column] + down, xs[column] + right
-                        cost = np.int64(1)
-                        if 0 <= y < height and 0 <= x < width:
-                            cost = max(cost, np.int64(plane[y, x]))
-                        free[column] = max(free[column], gate) + cost
-                        last = max(last, free[column])
-                    for column in range(used, columns):
-                        free[column] = max(free[column], gate)
-                        last = max(last, free[column])
-                    slowest[place] = last
-                    place = place + 1 if place < registers else 0
-        out[j, 0], out[j, 1] = begin, free.max()
+        image0, images, _, rows, _, cols, _, kys, _, kxs, brick0, bricks, factor, _ = jobs[j]
+        top, left, high, wide = seen_by(jobs[j], grid)
+        together = 1 if apart else bricks
+        over = np.ones((together, high * wide), np.uint8)
+        steps = np.zeros((kys * kxs * together, columns), np.uint8)
+        for brick in range(brick0, brick0 + bricks, together):
+            for image in range(image0, image0 + images):
+                for b in range(together):
+                    lay_over(costs[brick + b, image], top, left, high, wide, over[b])
+                for window0 in range(0, rows * cols, columns):
+                    steps[:] = 0
+                    for column in range(min(columns, rows * cols - window0)):
+                        y, x = (window0 + column) // cols, (window0 + column) % cols
+                        at = y * stride_y * wide + x * stride_x
+                        for step in range(steps.shape[0]):
+                            tap = step // together
+                            seen = at + tap // kxs * dilation_y * wide + tap % kxs * dilation_x
+                            steps[step, column] = over[step % together, seen]
+                    if spans[0, tile[j]] < 0:
+                        spans[0, tile[j]] = max(slowest[place], free[: min(columns, rows * cols - window0)].min())
+                    for _ in range(factor):
+                        for step in range(steps.shape[0]):
+                            slowest[place] = _follow(steps[step], slowest[place], free)
+                            place = place + 1 if place < registers else 0
+        spans[1, tile[j]] = free.max()
+    spans[0, spans.shape[1] - 1] = free.max()
+
+
+@kernel
+def _follow(cost, gate, free):  # type: ignore[no-untyped-def]
+    """A step of all columns, not before `gate`; returns when the slowest is free again."""
+    last = np.int64(0)
+    for column in range(free.shape[0]):
+        until = max(free[column], gate) + np.int64(cost[column])
+        free[column] = until
+        last = max(last, until)
+    return last
 
 
 @run_ahead.warms_up_with
 def _ahead():  # type: ignore[no-untyped-def]
     costs, jobs, grid, _, _ = _windows()
-    return costs, jobs, grid, 1, np.zeros((1, 2), np.int64)
+    return costs, jobs, np.zeros(1, np.int64), grid, 1, False, np.zeros((2, 2), np.int64)
 
 
 @kernel
-def staggered(costs, counts, columns, out):  # type: ignore[no-untyped-def]
+def row_steps(costs, jobs, factors):  # type: ignore[no-untyped-def]
+    """Costs of all steps of matrix products whose rows are no windows: by row, set of filters, brick.
+
+    factors: as of `window_cycles`, for each set of filters and brick; a negative `table`: 1.
+    """
+    steps = np.empty((jobs[:, 5] * jobs[:, 12] * jobs[:, 11]).sum(), np.int64)
+    step = 0
+    for j in range(jobs.shape[0]):
+        image, x0, cols, brick0, bricks, sets, table = (
+            jobs[j, 0], jobs[j, 4], jobs[j, 5], jobs[j, 10], jobs[j, 11], jobs[j, 12], jobs[j, 13],
+        )  # fmt: skip
+        for x in range(x0, x0 + cols):
+            for i in range(sets * bricks):
+                steps[step] = max(np.uint8(1), costs[brick0 + i % bricks, image, 0, x])
+                if table >= 0:
+                    steps[step] *= factors[table + i]
+                step += 1
+    return steps
+
+
+@row_steps.warms_up_with
+def _rows():  # type: ignore[no-untyped-def]
+    costs, jobs, _, factors, _ = _windows()
+    return costs, jobs, factors
+
+
+@kernel
+def staggered(steps, jobs, tile, columns, spans, found):  # type: ignore[no-untyped-def]
     """Steps issued one a cycle to the columns in turn; a column is taken for the step's cost.
 
-    costs: of all steps in order. counts: steps of each tile. out: for each tile (start of its first step, end).
+    steps: costs of all in order, as `row_steps` gives them. spans: as of `run_ahead`. found: of each job its cycles,
+    were its steps one after another, three times.
     """
     free = np.zeros(columns, np.int64)
+    spans[0] = -1
     step = 0
+    column = 0
     clock = np.int64(-1)
-    for t in range(counts.shape[0]):
-        end = np.int64(0)
-        for i in range(counts[t]):
-            column = step % columns
+    for j in range(jobs.shape[0]):
+        start, end = spans[0, tile[j]], spans[1, tile[j]]
+        taken = 0
+        for _ in range(jobs[j, 5] * jobs[j, 12] * jobs[j, 11]):
             clock = max(clock + 1, free[column])
-            if i == 0:
-                out[t, 0] = clock
-            free[column] = clock + costs[step]
+            if start < 0:
+                start = clock
+            free[column] = clock + steps[step]
             end = max(end, free[column])
+            taken += steps[step]
             step += 1
-        out[t, 1] = end
+            column = column + 1 if column + 1 < columns else 0
+        spans[0, tile[j]], spans[1, tile[j]] = start, end
+        found[j] = taken
+    spans[0, spans.shape[1] - 1] = spans[1, spans.shape[1] - 2]
 
 
 @staggered.warms_up_with
 def _staggered():  # type: ignore[no-untyped-def]
-    return np.ones(2, np.int64), np.array([2], np.int64), 2, np.zeros((1, 2), np.int64)
+    _, jobs, _, _, found = _windows()
+    return np.ones(2, np.int64), jobs, np.zeros(1, np.int64), 2, np.zeros((2, 2), np.int64), found
 
 
 @kernel
