@@ -16,7 +16,7 @@ from accelsim.report.parts import (
     common_prefix,
     component_colours,
     components,
-    shortened,
+    shortened_apart,
 )
 from accelsim.sim.passes import ATTRIBUTION, INTERNAL, WAITS
 from accelsim.system.result import RunResult
@@ -129,7 +129,7 @@ def name_layers(axes: Axes, names: Sequence[str]) -> None:
     start = len(common_prefix(names))
     names = [name[start:] or name for name in names]
     if count <= LABELLED:
-        texts = [shortened(name, 20) for name in names]
+        texts = shortened_apart(names, 20)
         flat = max(len(text) for text in texts) * _CHARACTER_INCHES < _BARS_INCHES / count
         axes.set_xticks(range(count), texts, rotation=0 if flat else 90)
         axes.tick_params(axis="x", length=0, pad=2 if flat else 1, labelsize=6.5 if count <= 32 else 5.5)
@@ -150,10 +150,10 @@ def name_groups(axes: Axes, groups: Sequence[tuple[str, float, float]], extent: 
         axes.set_xticks([])
     blended: Any = axes.get_xaxis_transform()
     free = -1.0  # where the last upright name ends
-    for i, (label, begin, end) in enumerate(groups):
+    texts = shortened_apart([label for label, *_ in groups], 18)
+    for i, (text, (_, begin, end)) in enumerate(zip(texts, groups, strict=True)):
         if i % 2 and not above:
             axes.axvspan(begin, end, color="#F0F0F0", linewidth=0, zorder=0)
-        text = shortened(label, 18)
         inches = (end - begin) / extent * _BARS_INCHES
         flat = inches > _CHARACTER_INCHES * len(text)
         middle = (begin + end) / 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accelsim.report.drawing import COLUMN_WIDTH, new_figure
-from accelsim.report.parts import CAUSE_COLOURS, CAUSE_LABELS, common_prefix, shortened
+from accelsim.report.parts import CAUSE_COLOURS, CAUSE_LABELS, common_prefix, shortened_apart
 from accelsim.sim.passes import ATTRIBUTION, WAITS
 from accelsim.system.result import LayerResult, RunResult
 
@@ -171,6 +171,7 @@ def _names(axes: Axes, result: RunResult, layers: list[LayerResult], x: Any, y: 
     roof_x, roof_y = page.at(along, np.minimum(along * bandwidth, peak))
     full: list[Box] = [(WIDE - 1.1, 0.0, WIDE, 0.55)]  # the legend's corner
     start = len(common_prefix([layer.name for layer in layers]))
+    names = shortened_apart([layer.name[start:] or layer.name for layer in layers], 22)
     named: list[tuple[float, float]] = []
     for i in sorted(range(len(layers)), key=lambda i: (-layers[i].cycles, i)):
         if len(named) == NAMED:
@@ -178,7 +179,7 @@ def _names(axes: Axes, result: RunResult, layers: list[LayerResult], x: Any, y: 
         if any(np.hypot(px[i] - a, py[i] - b) < 0.25 for a, b in named):
             continue
         named.append((px[i], py[i]))
-        text = shortened(layers[i].name[start:] or layers[i].name, 22)
+        text = names[i]
         gap = float(np.sqrt(_area(layers[i], result) / np.pi)) / 72 + 0.03
         side, box = min(_boxes(px[i], py[i], len(text), gap), key=lambda b: _cost(b[1], px, py, roof_x, roof_y, full))
         full.append(box)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from accelsim.report.parts import shortened
+from accelsim.report.parts import shortened_apart
 
 Span = tuple[str, str]
 """Text and its style: "", "bold", "dim", "cyan"."""
@@ -85,12 +85,13 @@ class Grid:
             out.append([(self._row(widths, [head[level] for head in heads], gap), "bold")])
         rule: Line = [("-" * self._total(widths, len(gap)), "dim")]
         out.append(rule)
+        cells = [shortened_apart(c.cells, w) if c.name else c.cells for c, w in zip(self.columns, widths, strict=True)]
         count = len(self.columns[0].cells)
         for row in range(count):
             last = self.has_total and row == count - 1
             if last and count > 1:
                 out.append(rule)
-            out.append(self._styled_row(widths, row, "bold" if last else "", gap))
+            out.append(self._styled_row(widths, row, [own[row] for own in cells], "bold" if last else "", gap))
         return out
 
     @staticmethod
@@ -140,18 +141,18 @@ class Grid:
         return text.rstrip()
 
     def _cell(self, column: Column, text: str, width: int) -> str:
-        return shortened(text, width).ljust(width) if column.name else text.rjust(width)
+        return text[:width].ljust(width) if column.name else text.rjust(width)
 
     def _row(self, widths: Sequence[int], cells: Sequence[str], gap: str) -> str:
         pairs = zip(self.columns, cells, widths, strict=True)
         return gap.join(self._cell(column, text, width) for column, text, width in pairs).rstrip()
 
-    def _styled_row(self, widths: Sequence[int], row: int, style: str, gap: str) -> Line:
+    def _styled_row(self, widths: Sequence[int], row: int, cells: Sequence[str], style: str, gap: str) -> Line:
         line: Line = []
-        for i, (column, width) in enumerate(zip(self.columns, widths, strict=True)):
+        for i, (column, text, width) in enumerate(zip(self.columns, cells, widths, strict=True)):
             if i:
                 line.append((gap, ""))
-            line.append((self._cell(column, column.cells[row], width), column.styles.get(row) or style))
+            line.append((self._cell(column, text, width), column.styles.get(row) or style))
         return line
 
 

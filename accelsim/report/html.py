@@ -14,7 +14,7 @@ from accelsim.report.parts import (
     component_colours,
     components,
     parts_of,
-    shortened,
+    shortened_apart,
 )
 from accelsim.system.result import VIEWS, RunResult
 
@@ -81,8 +81,9 @@ def _svg(parts: Sequence[Part], cycles: Sequence[Sequence[Band]], energy: Sequen
         out.append(f'<text x="{left}" y="11">{title}</text>')
         for i, row in enumerate(rows):
             out += _bar(row, left, 16 + i * _LINE, _BAR / most, unit)
+    names = shortened_apart([part.name for part in parts], 24)
     for i, part in enumerate(parts):
-        name = escape(shortened(part.name, 24))
+        name = escape(names[i])
         full = escape(part.name)
         text = f'<text x="{_NAME - 6}" y="{16 + i * _LINE + 10}" text-anchor="end">{name}<title>{full}</title></text>'
         out.append(text)

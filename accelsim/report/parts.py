@@ -260,6 +260,39 @@ def shortened(name: str, width: int) -> str:
     return f"{name[: width - 2 - tail]}..{name[-tail:]}"
 
 
+def shortened_apart(names: Sequence[str], width: int) -> list[str]:
+    """Each name as `shortened`, but so that different names stay different: cut elsewhere, else numbered."""
+    short = {name: shortened(name, width) for name in names}
+    alike: dict[str, list[str]] = {}
+    for name, text in short.items():
+        alike.setdefault(text, []).append(name)
+    taken = {text for text, group in alike.items() if len(group) == 1}
+    for group in alike.values():
+        if len(group) > 1:
+            texts = _cut_apart(group, width, taken)
+            short.update(zip(group, texts, strict=True))
+            taken.update(texts)
+    return [short[name] for name in names]
+
+
+def _cut_apart(names: Sequence[str], width: int, taken: set[str]) -> list[str]:
+    """Different texts for names that `shortened` makes alike, none of them `taken`."""
+    usual = (width - 2) * 3 // 5
+    for tail in sorted(range(width - 2), key=lambda tail: (abs(tail - usual), tail)):
+        texts = [f"{name[: width - 2 - tail]}..{name[len(name) - tail :]}" for name in names]
+        if len(set(texts)) == len(names) and taken.isdisjoint(texts):
+            return texts
+    found: list[str] = []
+    number = 0
+    for name in names:
+        text = ""
+        while not text or text in taken:
+            number += 1
+            text = f"{shortened(name, max(0, width - len(str(number)) - 1))}#{number}"
+        found.append(text)
+    return found
+
+
 def common_prefix(names: Sequence[str]) -> str:
     """The leading path (up to and with a '/' or '.') that all names share, for example `/model/`."""
     if len(names) < 2:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from accelsim.report.grid import Column, Grid, Scale, plain, scale_for, show
-from accelsim.report.parts import CAUSE_LABELS, causes, components, parts_of, shortened, summed, whole
+from accelsim.report.parts import CAUSE_LABELS, causes, components, parts_of, shortened, shortened_apart, summed, whole
 from accelsim.report.tables import DEFAULT_TOP, energy_grid, report_lines, time_grid, traffic_grid
 from accelsim.system.archspec import load_arch
 from accelsim.system.result import RunResult
@@ -198,6 +198,23 @@ def test_shortened(name: str, width: int, short: str) -> None:
     found = shortened(name, width)
     assert len(found) <= width
     assert found[:4] == short[:4] and found[-5:] == short[-5:]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (
+            [f"p_re_lu_{n}/add:0_pooling" for n in (7, 8, 9)] + ["conv2d_8"],
+            [f"p_re_lu_{n}..0_pooling" for n in (7, 8, 9)] + ["conv2d_8"],
+        ),
+        (["a" * 30 + c + "b" * 30 for c in "xyx"], [f"{'a' * 7}..{'b' * 9}#{n}" for n in (1, 2, 1)]),
+    ],
+)
+def test_names_that_differ_are_not_shortened_alike(names: list[str], expected: list[str]) -> None:
+    found = shortened_apart(names, 20)
+    assert max(map(len, found)) <= 20
+    assert len(set(found)) == len(set(names))
+    assert found == expected
 
 
 @pytest.mark.parametrize(
