@@ -8,46 +8,80 @@ from accelsim.base.kernels import kernel
 from accelsim.base.vectors import SIXTEENS, largest_of_sixteens
 from accelsim.engines.kernels.serial import bit_length, count_ones, cut, seen_by, spread_out
 
+_CALL = 16 * SIXTEENS  # windows of one call of `largest_of_sixteens`
 _MARGIN = 16  # bytes before and behind the counts of a plane
 
 
 @kernel
-def even_sets(job, grid, width):  # type: ignore[no-untyped-def]
-    """Whether a row is whole sets of 16 windows, and all taps see at most so many pixels beside it."""
-    stride_y, stride_x, dilation_x, columns, cols = grid[0], grid[1], grid[3], grid[6], job[5]
+def read_in_place(job, grid, width):  # type: ignore[no-untyped-def]
+    """Whether windows beside each other see pixels beside each other, over rows' ends, too, and none sees further than
+    `_MARGIN` beside its row."""
+    stride_y, stride_x, dilation_x = grid[0], grid[1], grid[3]
     _, left, _, _ = seen_by(job, grid)
-    whole = columns == 16 and cols == width and cols % 16 == 0 and stride_y == 1 and stride_x == 1
-    return whole and -_MARGIN <= left and left + (job[9] - 1) * dilation_x <= _MARGIN
+    dense = job[5] == width and stride_y == 1 and stride_x == 1
+    return dense and -_MARGIN <= left and left + (job[9] - 1) * dilation_x <= _MARGIN
 
 
 @kernel
-def inside_rows(width, left, dilation_x, kept):  # type: ignore[no-untyped-def]
-    """255 for pixels that lie in the row whose windows see them, else 0; from `left` on at the first tap.
+def kept_windows(cols, left, dilation_x, begin, end, kept):  # type: ignore[no-untyped-def]
+    """255 for windows from `begin` on, before `end`, that see a pixel of their row, else 0; `left` at the first tap.
 
-    kept: uint8 (taps, whole rows and whole calls of `largest_of_sixteens`).
+    kept: uint8 (taps of a row, windows).
     """
-    kept[:] = 255
     for tap in range(kept.shape[0]):
         first = left + tap * dilation_x
-        for start in range(0, kept.shape[1], width):
-            for x in range(start, start - first):
-                kept[tap, x] = 0
-            for x in range(start + width - max(0, first), start + width):
-                kept[tap, x] = 0
+        low, high = max(0, -first), min(cols, cols - first)
+        line, x = kept[tap], begin % cols
+        for i in range(line.shape[0]):
+            line[i] = 255 if low <= x < high and begin + i < end else 0
+            x = x + 1 if x + 1 < cols else 0
 
 
 @kernel
-def largest_in_even_sets(counts, kept, left, dilation_x, most):  # type: ignore[no-untyped-def]
-    """Largest counts in even sets, for all taps of a row.
+def lay_windows(counted, job, grid, y_from, y_to, width, lines):  # type: ignore[no-untyped-def]
+    """What each window of a row sees of a plane, for each tap of the row: windows of all rows without gaps.
 
-    counts: uint8, rows without gaps, and `_MARGIN` bytes before and behind. kept: of `inside_rows`. left: pixel of the
-    first window at the first tap. most: uint8 (taps, whole calls of `largest_of_sixteens`).
+    counted: rows y_from to y_to of those that the windows see. lines: uint8 (taps of a row, or of all rows where these
+    are apart; windows), whose padding is not written.
     """
-    for tap in range(most.shape[0]):
-        line, masks, at, place = most[tap], kept[tap], _MARGIN + left + tap * dilation_x, 0
-        for start in range(0, line.shape[0], SIXTEENS):
-            largest_of_sixteens(counts, at + 16 * start, masks, place, line, start)
-            place = place + 16 * SIXTEENS if place + 16 * SIXTEENS < masks.shape[0] else 0
+    stride_y, stride_x, dilation_y, dilation_x, cols, kxs = grid[0], grid[1], grid[2], grid[3], job[5], job[9]
+    _, left, high, _ = seen_by(job, grid)
+    rows = high if stride_y == 1 else job[3]
+    for tap in range(lines.shape[0]):
+        first = left + tap % kxs * dilation_x
+        low = max(0, -(first // stride_x))
+        count = min(cols, (width - 1 - first) // stride_x + 1) - low
+        line = lines[tap]
+        for y in range(rows):
+            seen = y * stride_y + tap // kxs * dilation_y
+            if y_from <= seen < y_to:
+                to, at = np.uint64(y * cols + low), np.uint64((seen - y_from) * width + first + low * stride_x)
+                if stride_x == 1:
+                    for x in range(np.uint64(max(0, count))):
+                        line[to + x] = counted[at + x]
+                elif stride_x == 2:
+                    for x in range(np.uint64(max(0, count))):
+                        line[to + x] = counted[at + np.uint64(2) * x]
+                else:
+                    for x in range(np.uint64(max(0, count))):
+                        line[to + x] = counted[at + np.uint64(stride_x) * x]
+
+
+@kernel
+def largest_in_sixteens(seen, at, kept, last, line):  # type: ignore[no-untyped-def]
+    """Largest of each 16 values from `at` on. kept: masks of all but the last call, again and again; last: its own."""
+    place = 0
+    for start in range(0, line.shape[0] - SIXTEENS, SIXTEENS):
+        largest_of_sixteens(seen, at + 16 * start, kept, place, line, start)
+        place = place + _CALL if place + _CALL < kept.shape[0] else 0
+    start = line.shape[0] - SIXTEENS
+    largest_of_sixteens(seen, at + 16 * start, last, 0, line, start)
+
+
+@kernel
+def _copied(row, line):  # type: ignore[no-untyped-def]
+    for x in range(row.shape[0]):
+        line[x] = row[x]
 
 
 @kernel
@@ -69,12 +103,6 @@ def largest_in_sets(over, plane, grid, kxs, ones, twos, begin, most):  # type: i
 
 
 @kernel
-def _copied(row, line):  # type: ignore[no-untyped-def]
-    for x in range(row.shape[0]):
-        line[x] = row[x]
-
-
-@kernel
 def _longest(lines, weights, worst):  # type: ignore[no-untyped-def]
     """worst[s] = the largest product of a lane's largest count and its weight, at least 1; four lanes at a time."""
     lanes, sets = lines.shape[0], worst.shape[0]
@@ -93,6 +121,125 @@ def _longest(lines, weights, worst):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _steps(most, start, sets, job, grid, filter_ones, first, worst):  # type: ignore[no-untyped-def]
+    """Cycles, and cycles x windows, of all sets of filters and taps of a brick. most: (taps, lanes, sets); start: first
+    set at each tap."""
+    columns, taps_x, span = grid[6], grid[7], grid[8]
+    _, _, _, rows, _, cols, ky0, kys, kx0, kxs, _, _, factor, table = job
+    lanes = most.shape[1]
+    short = rows * cols - (sets - 1) * columns
+    weights = np.zeros(lanes, np.uint16)
+    total = np.int64(0)
+    held = np.int64(0)
+    for f in range(table, table + factor):
+        for tap in range(kys * kxs):
+            ones_of = filter_ones[f, (ky0 + tap // kxs) * taps_x + kx0 + tap % kxs]
+            for lane in range(lanes):
+                weights[lane] = ones_of[first % span + lane]
+            _longest(most[tap % most.shape[0], :, start[tap] : start[tap] + sets], weights, worst)
+            each = np.int64(0)
+            for s in range(sets):
+                each += worst[s]
+            total += each
+            held += (each - worst[sets - 1]) * columns + worst[sets - 1] * short
+    return total, held
+
+
+@kernel
+def _in_sixteens(values, filter_ones, job, grid, bricks):  # type: ignore[no-untyped-def]
+    """A job whose sets are 16 windows: (cycles, x columns)."""
+    dilation_y, dilation_x = grid[2], grid[3]
+    image0, images, _, rows, _, cols, _, kys, _, kxs, brick0, count, _, _ = job
+    height, width, size = values.shape[2], values.shape[3], values.itemsize
+    top, left, high, _ = seen_by(job, grid)
+    y_from, y_to = max(0, -top), min(high, height - top)
+    in_place, below, shared = read_in_place(job, grid, width), dilation_y * cols, grid[0] == 1
+    alike = shared and cols % 16 == 0  # what a set sees at a tap, another one sees at the taps below
+    windows = high * cols if alike else rows * cols
+    cells = -(-windows // _CALL) * SIXTEENS
+    taps = kxs if alike else kys * kxs
+    start = np.zeros(kys * kxs, np.int64)
+    if alike:
+        for tap in range(kys * kxs):
+            start[tap] = tap // kxs * (below // 16)
+    period = cols if in_place else _CALL  # windows after which rows and calls begin together
+    while period % _CALL and period < 16 * cells:
+        period *= 2
+    period = -(-min(period, 16 * cells) // _CALL) * _CALL
+    kept, last = np.zeros((kxs, period), np.uint8), np.zeros((kxs, _CALL), np.uint8)
+    reach, step = (left, dilation_x) if in_place else (0, 0)
+    kept_windows(cols, reach, step, 0, windows, kept)
+    kept_windows(cols, reach, step, 16 * cells - _CALL, windows, last)
+    each = 16 * cells + (0 if alike or not shared else (kys - 1) * below)  # windows of a line, with those below
+    lines = np.zeros((1 if in_place else kxs if shared else kys * kxs, each + 2 * _MARGIN), np.uint8)
+    counted = np.zeros(height * width * size, np.uint8)
+    sets = -(-rows * cols // 16)
+    worst = np.zeros(sets, np.uint16)
+    most = np.zeros((taps, bricks[brick0, 1] - bricks[brick0, 0], cells), np.uint8)
+    total = np.int64(0)
+    held = np.int64(0)
+    for image in range(image0, image0 + images):
+        for b in range(brick0, brick0 + count):
+            first, lanes = bricks[b, 0], bricks[b, 1] - bricks[b, 0]
+            for lane in range(lanes):
+                octets = values[image, first + lane].reshape(-1).view(np.uint8)
+                octets = octets[(top + y_from) * width * size : (top + y_to) * width * size]
+                inside = lines[0, _MARGIN + y_from * width : _MARGIN + y_to * width] if in_place else counted
+                count_ones(octets, size, inside if size == 1 else counted)
+                if in_place and size == 2:
+                    _copied(counted[: inside.shape[0]], inside)
+                if not in_place:
+                    lay_windows(counted, job, grid, y_from, y_to, width, lines[:, _MARGIN:])
+                for tap in range(taps):
+                    ky, kx = tap // kxs, tap % kxs
+                    line = lines[0 if in_place else kx if shared else tap]
+                    at = _MARGIN + (ky * below if shared else 0) + (left + kx * dilation_x if in_place else 0)
+                    largest_in_sixteens(line, at, kept[kx], last[kx], most[tap, lane])
+            found = _steps(most[:, :lanes], start, sets, job, grid, filter_ones, first, worst)
+            total += found[0]
+            held += found[1]
+    return total, held
+
+
+@kernel
+def _in_stretches(values, filter_ones, job, grid, bricks):  # type: ignore[no-untyped-def]
+    """A job whose sets are of any size: (cycles, x columns)."""
+    stride_x, dilation_y, dilation_x, columns = grid[1], grid[2], grid[3], grid[6]
+    image0, images, _, rows, _, cols, _, kys, _, kxs, brick0, count, _, _ = job
+    height, width, size = values.shape[2], values.shape[3], values.itemsize
+    top, left, high, wide = seen_by(job, grid)
+    y_from, y_to = max(0, -top), min(high, height - top)
+    x_from, x_to = max(0, -left), min(wide, width - left)
+    aligned, taps, ones, twos, begin = cut(job, grid, high * wide)
+    start = np.zeros(kys * kxs, np.int64)
+    if aligned:
+        for tap in range(kys * kxs):
+            start[tap] = tap // kxs * dilation_y * (cols // columns)
+    counted = np.zeros(height * width * size, np.uint8)
+    over = np.zeros(bit_length(min(columns, cols)) * high * wide, np.uint8)
+    sets = -(-rows * cols // columns)
+    worst = np.zeros(sets, np.uint16)
+    most = np.zeros((taps, bricks[brick0, 1] - bricks[brick0, 0], begin.shape[0] - 1), np.uint8)
+    total = np.int64(0)
+    held = np.int64(0)
+    for image in range(image0, image0 + images):
+        for b in range(brick0, brick0 + count):
+            first, lanes = bricks[b, 0], bricks[b, 1] - bricks[b, 0]
+            for lane in range(lanes):
+                octets = values[image, first + lane].reshape(-1).view(np.uint8)
+                count_ones(octets[(top + y_from) * width * size : (top + y_to) * width * size], size, counted)
+                for y in range(y_from, y_to):
+                    at = (y - y_from) * width + left
+                    _copied(counted[at + x_from : at + x_to], over[y * wide + x_from :])
+                shape = stride_x, dilation_y, dilation_x, wide
+                largest_in_sets(over, high * wide, shape, kxs, ones, twos, begin, most[:, lane])
+            found = _steps(most[:, :lanes], start, sets, job, grid, filter_ones, first, worst)
+            total += found[0]
+            held += found[1]
+    return total, held
+
+
+@kernel
 def lane_products(values, filter_ones, jobs, grid, bricks, out):  # type: ignore[no-untyped-def]
     """Cycles of steps that last as long as the lane with the most pairs of effectual bits, in any window and filter.
 
@@ -100,71 +247,12 @@ def lane_products(values, filter_ones, jobs, grid, bricks, out):  # type: ignore
     filters, tap, channel of the group); a job's `factor` sets follow each other, from `table` on. grid: as far as
     columns as in `window_cycles`, then taps in a row of the window, channels of a group. out: (cycles, x columns).
     """
-    stride_x, dilation_y, dilation_x, columns, taps_x, span = grid[1], grid[2], grid[3], grid[6], grid[7], grid[8]
-    height, width, size = values.shape[2], values.shape[3], values.itemsize
-    counted = np.zeros(height * width * size, np.uint8)
-    weights = np.zeros(filter_ones.shape[2], np.uint16)
     for j in range(jobs.shape[0]):
-        image0, images, _, rows, _, cols, ky0, kys, kx0, kxs, brick0, count, factor, table = jobs[j]
-        top, left, high, wide = seen_by(jobs[j], grid)
-        y_from, y_to = max(0, -top), min(high, height - top)
-        x_from, x_to = max(0, -left), min(wide, width - left)
-        even = even_sets(jobs[j], grid, width)
-        sets = -(-rows * cols // columns)
-        short = rows * cols - (sets - 1) * columns
-        if even:
-            aligned, taps, cells = True, kxs, -(-high * cols // (16 * SIXTEENS)) * SIXTEENS
-            over = np.zeros(16 * cells + 2 * _MARGIN, np.uint8)
-            whole = width  # pixels after which rows and calls begin together
-            while whole % (16 * SIXTEENS):
-                whole *= 2
-            kept = np.zeros((kxs, whole), np.uint8)
-            inside_rows(width, left, dilation_x, kept)
-            ones = twos = begin = np.zeros(0, np.int64)
+        if grid[6] == 16:
+            found = _in_sixteens(values, filter_ones, jobs[j], grid, bricks)
         else:
-            aligned, taps, ones, twos, begin = cut(jobs[j], grid, high * wide)
-            cells, kept = begin.shape[0] - 1, np.zeros((0, 0), np.uint8)
-            over = np.zeros(bit_length(min(columns, cols)) * high * wide, np.uint8)
-        lanes = bricks[brick0, 1] - bricks[brick0, 0]
-        most = np.zeros((taps, lanes, cells), np.uint8)
-        worst = np.zeros(sets, np.uint16)
-        total = np.int64(0)
-        held = np.int64(0)
-        for image in range(image0, image0 + images):
-            for b in range(brick0, brick0 + count):
-                first, lanes = bricks[b, 0], bricks[b, 1] - bricks[b, 0]
-                for lane in range(lanes):
-                    octets = values[image, first + lane].reshape(-1).view(np.uint8)
-                    octets = octets[(top + y_from) * width * size : (top + y_to) * width * size]
-                    if even:
-                        inside = over[_MARGIN + y_from * width : _MARGIN + y_to * width]
-                        if size == 1:
-                            count_ones(octets, size, inside)
-                        else:
-                            count_ones(octets, size, counted)
-                            _copied(counted[: inside.shape[0]], inside)
-                        largest_in_even_sets(over, kept, left, dilation_x, most[:, lane])
-                        continue
-                    count_ones(octets, size, counted)
-                    for y in range(y_from, y_to):
-                        at = (y - y_from) * width + left
-                        _copied(counted[at + x_from : at + x_to], over[y * wide + x_from :])
-                    shape = stride_x, dilation_y, dilation_x, wide
-                    largest_in_sets(over, high * wide, shape, kxs, ones, twos, begin, most[:, lane])
-                for f in range(table, table + factor):
-                    for tap in range(kys * kxs):
-                        ky, kx = tap // kxs, tap % kxs
-                        ones_of = filter_ones[f, (ky0 + ky) * taps_x + kx0 + kx]
-                        for lane in range(lanes):
-                            weights[lane] = ones_of[first % span + lane]
-                        start = ky * dilation_y * (cols // columns) if aligned else 0
-                        _longest(most[kx if aligned else tap, :lanes, start : start + sets], weights, worst)
-                        each = np.int64(0)
-                        for s in range(sets):
-                            each += worst[s]
-                        total += each
-                        held += (each - worst[sets - 1]) * columns + worst[sets - 1] * short
-        out[j, 0], out[j, 1] = total, held
+            found = _in_stretches(values, filter_ones, jobs[j], grid, bricks)
+        out[j, 0], out[j, 1] = found
 
 
 @lane_products.warms_up_with

@@ -371,6 +371,7 @@ def run_ahead(costs, jobs, tile, grid, registers, apart, spans):  # type: ignore
     """
     stride_y, stride_x, dilation_y, dilation_x, _, _, columns, _ = grid
     free, slowest = np.zeros(columns, np.int64), np.zeros(registers + 1, np.int64)
+    ats = np.zeros(columns, np.int64)
     spans[0] = -1
     place = 0
     for j in range(jobs.shape[0]):
@@ -384,16 +385,19 @@ def run_ahead(costs, jobs, tile, grid, registers, apart, spans):  # type: ignore
                 for b in range(together):
                     lay_over(costs[brick + b, image], top, left, high, wide, over[b])
                 for window0 in range(0, rows * cols, columns):
-                    steps[:] = 0
-                    for column in range(min(columns, rows * cols - window0)):
+                    used = min(columns, rows * cols - window0)
+                    for column in range(used):
                         y, x = (window0 + column) // cols, (window0 + column) % cols
-                        at = y * stride_y * wide + x * stride_x
-                        for step in range(steps.shape[0]):
-                            tap = step // together
-                            seen = at + tap // kxs * dilation_y * wide + tap % kxs * dilation_x
-                            steps[step, column] = over[step % together, seen]
+                        ats[column] = y * stride_y * wide + x * stride_x
+                    steps[:, used:] = 0
+                    for step in range(steps.shape[0]):
+                        tap = step // together
+                        seen = over[step % together, tap // kxs * dilation_y * wide + tap % kxs * dilation_x :]
+                        line = steps[step]
+                        for column in range(used):
+                            line[column] = seen[ats[column]]
                     if spans[0, tile[j]] < 0:
-                        spans[0, tile[j]] = max(slowest[place], free[: min(columns, rows * cols - window0)].min())
+                        spans[0, tile[j]] = max(slowest[place], free[:used].min())
                     for _ in range(factor):
                         for step in range(steps.shape[0]):
                             slowest[place] = _follow(steps[step], slowest[place], free)
