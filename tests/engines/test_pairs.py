@@ -16,7 +16,8 @@ from accelsim.engines.kernels.serial import count_ones
 def pairs(values: Any, ones: Any, job: Any, grid: Any) -> tuple[int, int]:
     """Cycles of all steps, and cycles x windows: step by step, of all channels as one brick."""
     stride_y, stride_x, dilation, _, pad_y, pad_x, columns, taps, _ = grid
-    images, y0, rows, x0, cols, ky0, kys, kx0, kxs, factor = *job[1:10], job[12]
+    images, y0, rows, x0, cols, ky0, kys, kx0, kxs = job[1:10]
+    factor = job[12]
     height, width = values.shape[2:]
     counted = np.vectorize(lambda v: int(v).bit_count())(values)
     windows = [((y0 + w // cols) * stride_y, (x0 + w % cols) * stride_x) for w in range(rows * cols)]

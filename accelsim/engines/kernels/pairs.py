@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from accelsim.base.kernels import kernel
@@ -240,24 +242,32 @@ def _in_stretches(values, filter_ones, job, grid, bricks):  # type: ignore[no-un
 
 
 @kernel
-def lane_products(values, filter_ones, jobs, grid, bricks, out):  # type: ignore[no-untyped-def]
+def _all_in_sixteens(values, filter_ones, jobs, grid, bricks, out):  # type: ignore[no-untyped-def]
+    for j in range(jobs.shape[0]):
+        out[j, 0], out[j, 1] = _in_sixteens(values, filter_ones, jobs[j], grid, bricks)
+
+
+@kernel
+def _all_in_stretches(values, filter_ones, jobs, grid, bricks, out):  # type: ignore[no-untyped-def]
+    for j in range(jobs.shape[0]):
+        out[j, 0], out[j, 1] = _in_stretches(values, filter_ones, jobs[j], grid, bricks)
+
+
+def lane_products(values: Any, filter_ones: Any, jobs: Any, grid: Any, bricks: Any, out: Any) -> None:
     """Cycles of steps that last as long as the lane with the most pairs of effectual bits, in any window and filter.
 
     values: unsigned (images, channels, rows, columns), C-contiguous. filter_ones: most set bits at each (set of
     filters, tap, channel of the group); a job's `factor` sets follow each other, from `table` on. grid: as far as
     columns as in `window_cycles`, then taps in a row of the window, channels of a group. out: (cycles, x columns).
     """
-    for j in range(jobs.shape[0]):
-        if grid[6] == 16:
-            found = _in_sixteens(values, filter_ones, jobs[j], grid, bricks)
-        else:
-            found = _in_stretches(values, filter_ones, jobs[j], grid, bricks)
-        out[j, 0], out[j, 1] = found
+    count = _all_in_sixteens if grid[6] == 16 else _all_in_stretches
+    count(values, filter_ones, jobs, grid, bricks, out)
 
 
-@lane_products.warms_up_with
+@_all_in_sixteens.warms_up_with
+@_all_in_stretches.warms_up_with
 def _lanes():  # type: ignore[no-untyped-def]
     jobs = np.array([[0, 1, 0, 1, 0, 2, 0, 1, 0, 1, 0, 1, 1, 0]], np.int64)
-    grid = np.array([1, 1, 1, 1, 0, 0, 2, 1, 2], np.int64)
+    grid = np.array([1, 1, 1, 1, 0, 0, 16, 1, 2], np.int64)
     values, bricks = np.ones((1, 2, 1, 2), np.uint8), np.array([[0, 2]], np.int64)
     return values, np.ones((1, 1, 2), np.uint8), jobs, grid, bricks, np.zeros((1, 2), np.int64)
