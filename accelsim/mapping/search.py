@@ -297,11 +297,20 @@ def smallest_need(problem: Problem) -> dict[str, int]:
     images, rows, cols = (int(x) for x in arguments[1][0])
     n, c = int(arguments[2][0]), int(arguments[3][0])
     tr, ts = (int(x) for x in arguments[4][-1])
-    high = int(axis_sums(loops.p, rows, loops.h, loops.r, tr, numbers[10], numbers[12], numbers[14], True)[2])
-    wide = int(axis_sums(loops.q, cols, loops.w, loops.s, ts, numbers[11], numbers[13], numbers[15], False)[2])
+    along_y = loops.p, rows, loops.h, loops.r, tr, int(numbers[10]), int(numbers[12]), int(numbers[14])
+    along_x = loops.q, cols, loops.w, loops.s, ts, int(numbers[11]), int(numbers[13]), int(numbers[15])
+    high, wide = largest_read(*along_y, skips=True), largest_read(*along_x, skips=False)
     pixels = images * rows * cols
     elements = (images * c * high * wide, n * c * tr * ts, n * pixels, n * pixels)
     return {o: -(-e * b // 8) for o, e, b in zip(OPERANDS, elements, problem.bits, strict=True)}
+
+
+def largest_read(
+    extent: int, tile: int, size: int, taps: int, taps_tile: int, stride: int, dilation: int, pad: int, *, skips: bool
+) -> int:
+    """As of `axis_sums`; it need not look behind the first tile that no padding before the inputs cuts."""
+    tiles = (pad + (taps - 1) * dilation) // stride // tile + 2
+    return int(axis_sums(min(extent, tiles * tile), tile, size, taps, taps_tile, stride, dilation, pad, skips)[2])
 
 
 def _why_not(problem: Problem) -> str:

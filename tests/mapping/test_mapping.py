@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from accelsim.base.errors import ConfigError
 from accelsim.mapping.problem import Loops, Mapping, Problem, Room, m_steps, steps
-from accelsim.mapping.search import ORDERS, candidates
+from accelsim.mapping.search import ORDERS, candidates, largest_read
+from accelsim.mapping.spans import axis_sums
 from accelsim.mapping.tiles import walk
 from accelsim.workload.shapes import ConvShape, GemmShape
 
@@ -247,6 +248,24 @@ def test_a_layer_that_fits_no_buffer_is_refused_with_both_sizes() -> None:
     problem = Problem(Loops.of(ConvShape(1, 3, 8, 8, 4, 3, 3)), rooms, (8, 8, 32, 8))
     with pytest.raises(ConfigError, match=r"buffer 'weights'.*needs 2 bytes \(filter 2 x 1 B\), but 1 bytes"):
         candidates(problem)
+
+
+@given(
+    taps=st.integers(1, 7), stride=st.integers(1, 6), dilation=st.integers(1, 3), pad=st.integers(0, 24),
+    size=st.integers(1, 60), tile=st.integers(1, 9), taps_tile=st.integers(1, 7), skips=st.booleans(),
+)  # fmt: skip
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+def test_no_tile_behind_the_padding_reads_more(
+    taps: int, stride: int, dilation: int, pad: int, size: int, tile: int, taps_tile: int, skips: bool
+) -> None:
+    extent = (size + 2 * pad - (taps - 1) * dilation - 1) // stride + 1
+    assume(extent >= 1)
+    axis = min(tile, extent), size, taps, min(taps_tile, taps), stride, dilation, pad
+    assert largest_read(extent, *axis, skips=skips) == axis_sums(extent, *axis, skips)[2]
+
+
+def test_a_huge_layer_is_refused_without_a_look_at_every_row() -> None:
+    assert largest_read(10**15, 1, 10**15, 3, 3, 1, 1, 1, skips=True) == 3
 
 
 def test_an_accumulator_takes_whole_rows() -> None:
